@@ -1,0 +1,112 @@
+// Vectors of Lanes<Real> numbers, by the compiler's vector types: + - * / ?: and comparisons are the language's own.
+// This header is compiled once per instruction set, each time in a namespace of its own (EVERYSTEP_ISA), so that
+// nothing compiled for one instruction set can be linked in the place of another's.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#if defined(__FMA__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#define EVERYSTEP_INLINE inline __attribute__((always_inline))
+
+namespace everystep::EVERYSTEP_ISA {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+constexpr int kRegisters = 16;
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kRegisters = 16;
+#endif
+
+// Accumulators of one register tile: what is left after one panel row and the broadcasts.
+constexpr int kAccumulators = kRegisters == 32 ? 24 : 12;
+
+template <class Real>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(Real));
+
+template <class Real>
+using Vec __attribute__((vector_size(kVectorBytes))) = Real;
+
+template <class Real>
+using Int = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
+
+template <class Real>
+using IntVec __attribute__((vector_size(kVectorBytes))) = Int<Real>;
+
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> broadcast(Real x) {
+  return x - Vec<Real>{};  // x - 0 is x for every x, also for -0
+}
+
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> load(const Real* p) {
+  Vec<Real> v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class Real>
+EVERYSTEP_INLINE void store(Real* p, Vec<Real> v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+// The first n lanes only, for the last vector of a row whose length is no multiple of the lanes; the others are 0.
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> load(const Real* p, int64_t n) {
+  if (n >= kLanes<Real>) return load(p);
+  Vec<Real> v{};
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+
+template <class Real>
+EVERYSTEP_INLINE void store(Real* p, Vec<Real> v, int64_t n) {
+  if (n >= kLanes<Real>) return store(p, v);
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+}
+
+// a * b + c: one rounding where the instruction set has it, two where it has not, and the same choice everywhere in
+// one instruction set. The build forbids the compiler to contract or split any other expression (-ffp-contract=off).
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> fma(Vec<Real> a, Vec<Real> b, Vec<Real> c) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    return (Vec<Real>)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  else
+    return (Vec<Real>)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+#elif defined(__FMA__)
+  if constexpr (sizeof(Real) == 4)
+    return (Vec<Real>)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  else
+    return (Vec<Real>)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+#else
+  return a * b + c;
+#endif
+}
+
+template <class Real>
+EVERYSTEP_INLINE IntVec<Real> bits(Vec<Real> v) {
+  return (IntVec<Real>)v;
+}
+
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> from_bits(IntVec<Real> v) {
+  return (Vec<Real>)v;
+}
+
+// A function of one number, lane by lane: for what the C library computes and vectors do not.
+template <class Real, class F>
+EVERYSTEP_INLINE Vec<Real> each(Vec<Real> v, F f) {
+  for (int i = 0; i < kLanes<Real>; ++i) v[i] = f(v[i]);
+  return v;
+}
+
+}  // namespace everystep::EVERYSTEP_ISA

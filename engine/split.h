@@ -1,0 +1,37 @@
+// How a run is shared out to threads. No choice made here can change a bit of any result.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "threads.h"
+
+namespace everystep {
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+inline Range share(int64_t n, int member, int members) { return {n * member / members, n * (member + 1) / members}; }
+
+struct Split {
+  int members = 1;
+  bool rows = true;  // each member has rows of the batch of its own and never waits; else units, and one wait a step
+};
+
+// A thread that sleeps takes some ten microseconds to wake, and a barrier half of one.
+constexpr double kWorthWaking = 30e3, kWorthWaiting = 1.5e3;  // nanoseconds
+
+// step_work and all_work in multiply-adds; a core does about 50 of float32 in a nanosecond.
+inline Split split(int64_t B, int64_t panels, double step_work, double all_work) {
+  const int threads = num_threads();
+  if (threads == 1 || all_work / 50 < kWorthWaking) return {};
+  if (B >= 4 * threads) return {threads, true};
+  const int members = static_cast<int>(std::min<int64_t>(threads, panels));
+  if (members > 1 && step_work / 50 > kWorthWaiting) return {members, false};
+  if (B > 1) return {static_cast<int>(std::min<int64_t>(threads, B)), true};
+  return {};
+}
+
+}  // namespace everystep

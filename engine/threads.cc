@@ -1,0 +1,189 @@
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace everystep {
+namespace {
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// Spins for some microseconds, then gives the CPU to others between looks.
+template <class Done>
+void wait_until(Done done) {
+  for (int look = 0; !done(); ++look) {
+    if (look < 4000)
+      relax();
+    else
+      sched_yield();
+  }
+}
+
+// The share of CPUs that a container may use, or a large number: "quota period" in version 2, two files in version 1.
+int cgroup_cpus() {
+  double quota = -1, period = -1;
+  std::ifstream v2("/sys/fs/cgroup/cpu.max");
+  std::string text;
+  if (v2 >> text >> period) {
+    if (text != "max") quota = std::atof(text.c_str());
+  } else {
+    std::ifstream q("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), p("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+    if (!(q >> quota) || !(p >> period)) quota = -1;
+  }
+  return quota > 0 && period > 0 ? std::max(1, static_cast<int>(quota / period)) : 1 << 20;
+}
+
+int default_threads() {
+  if (const char* text = std::getenv("EVERYSTEP_NUM_THREADS"))
+    if (const int n = std::atoi(text); n > 0) return n;
+  cpu_set_t set;
+  const int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return std::max(1, std::min(cpus, cgroup_cpus()));
+}
+
+struct Job {
+  void (*work)(void*, int, int, Barrier&) = nullptr;
+  void* argument = nullptr;
+  int members = 0;
+  Barrier* barrier = nullptr;
+};
+
+class Pool {
+ public:
+  ~Pool() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
+  // False, and nothing done, where another caller holds the pool.
+  bool run(int members, void (*work)(void*, int, int, Barrier&), void* argument) {
+    std::unique_lock owner(owner_, std::try_to_lock);
+    if (!owner) return false;
+    Barrier barrier(members);
+    {
+      std::lock_guard lock(mutex_);
+      while (static_cast<int>(workers_.size()) < members - 1) {
+        const int member = static_cast<int>(workers_.size()) + 1;
+        workers_.emplace_back([this, member, seen = ticket_.load()] { serve(member, seen); });
+      }
+      job_ = {work, argument, members, &barrier};
+      running_.store(members - 1, std::memory_order_relaxed);
+      ticket_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    work(argument, 0, members, barrier);
+    wait_until([this] { return running_.load(std::memory_order_acquire) == 0; });
+    return true;
+  }
+
+ private:
+  void serve(int member, uint64_t seen) {
+    const FloatModes modes;
+    for (;;) {
+      for (int look = 0; look < 2000 && ticket_.load(std::memory_order_acquire) == seen; ++look) relax();
+      Job job;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [&] { return stop_ || ticket_.load(std::memory_order_relaxed) != seen; });
+        if (stop_) return;
+        seen = ticket_.load(std::memory_order_relaxed);
+        job = job_;
+      }
+      if (member >= job.members) continue;
+      job.work(job.argument, member, job.members, *job.barrier);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex owner_, mutex_;
+  std::condition_variable wake_;
+  std::vector<std::thread> workers_;
+  Job job_;
+  bool stop_ = false;
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<int> running_{0};
+};
+
+std::atomic<int> chosen_threads{0};
+std::unique_ptr<Pool> pool;
+std::once_flag fork_handler;
+std::mutex pool_mutex;
+
+// A child of fork has none of its parent's threads: it leaves the old pool alone and makes a new one when it needs one.
+Pool& the_pool() {
+  std::lock_guard lock(pool_mutex);
+  std::call_once(fork_handler, [] {
+    pthread_atfork([] { pool_mutex.lock(); }, [] { pool_mutex.unlock(); },
+                   [] {
+                     pool.release();  // NOLINT(bugprone-unused-return-value): its threads and locks are not ours
+                     pool_mutex.unlock();
+                   });
+  });
+  if (!pool) pool = std::make_unique<Pool>();
+  return *pool;
+}
+
+}  // namespace
+
+FloatModes::FloatModes() {
+#if defined(__x86_64__)
+  saved_ = _mm_getcsr();
+  _mm_setcsr((saved_ & ~0x603fu) | 0x8040u);  // rounding bits and old exception flags off; FTZ and DAZ on
+#else
+  saved_ = 0;
+#endif
+}
+
+FloatModes::~FloatModes() {
+#if defined(__x86_64__)
+  _mm_setcsr(saved_);
+#endif
+}
+
+void Barrier::wait() {
+  const int generation = generation_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    generation_.store(generation + 1, std::memory_order_release);
+  } else {
+    wait_until([&] { return generation_.load(std::memory_order_acquire) != generation; });
+  }
+}
+
+void parallel(int n, void (*work)(void*, int, int, Barrier&), void* argument) {
+  const FloatModes modes;
+  if (n > 1 && the_pool().run(n, work, argument)) return;
+  Barrier alone(1);
+  work(argument, 0, 1, alone);
+}
+
+int num_threads() {
+  int n = chosen_threads.load(std::memory_order_relaxed);
+  if (n == 0) chosen_threads.store(n = default_threads(), std::memory_order_relaxed);
+  return n;
+}
+
+void set_num_threads(int n) { chosen_threads.store(std::max(1, n), std::memory_order_relaxed); }
+
+}  // namespace everystep

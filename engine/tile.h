@@ -1,0 +1,118 @@
+// The one inner loop of the engine: a tile of R rows x U panels x N vectors of accumulators in registers.
+//
+//     acc[r][u][n] += sum over k of a[r][k] * panel_u[k][n]
+//
+// A panel is a block of columns packed as [k][vector][lane], so that the loop reads it front to back. Each accumulator
+// lane is one output number: k runs in order and is never split, so no choice of R or U can change a bit of it.
+#pragma once
+
+#include <algorithm>
+#include <type_traits>
+
+#include "simd.h"
+
+namespace everystep::EVERYSTEP_ISA {
+
+template <class Real, int R, int U, int N>
+using Tile = Vec<Real>[R][U][N];
+
+template <class Real, int R, int U, int N>
+EVERYSTEP_INLINE void copy_tile(const Tile<Real, R, U, N>& from, Tile<Real, R, U, N>& to) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u)
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) to[r][u][n] = from[r][u][n];
+}
+
+// kGate: vector n reads its own input, `gate` numbers further for each n (dropout masks differ from gate to gate).
+// The sums live in `t`, which is indexed by constants alone, so that the compiler keeps all of it in registers.
+template <bool kGate, class Real, int R, int U, int N>
+EVERYSTEP_INLINE void multiply(Tile<Real, R, U, N>& acc, const Real* const (&a)[R], int64_t gate, const Real* panel,
+                               int64_t next_panel, int64_t K) {
+  constexpr int L = kLanes<Real>;
+  Tile<Real, R, U, N> t;
+  copy_tile<Real, R, U, N>(acc, t);
+  for (int64_t k = 0; k < K; ++k) {
+#pragma GCC unroll 8
+    for (int u = 0; u < U; ++u) {
+      Vec<Real> w[N];
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) w[n] = load(panel + u * next_panel + (k * N + n) * L);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+        for (int n = 0; n < N; ++n) t[r][u][n] = fma<Real>(broadcast(a[r][kGate ? n * gate + k : k]), w[n], t[r][u][n]);
+      }
+    }
+  }
+  copy_tile<Real, R, U, N>(t, acc);
+}
+
+// The same with a transposed: row r of the tile is column `column + r` of the K rows that `a` points to.
+template <class Real, int R, int N>
+EVERYSTEP_INLINE void multiply_transposed(Tile<Real, R, 1, N>& acc, const Real* const* a, int64_t column,
+                                          const Real* panel, int64_t K) {
+  constexpr int L = kLanes<Real>;
+  Tile<Real, R, 1, N> t;
+  copy_tile<Real, R, 1, N>(acc, t);
+  for (int64_t k = 0; k < K; ++k) {
+    const Real* const row = a[k] + column;
+    Vec<Real> w[N];
+#pragma GCC unroll 8
+    for (int n = 0; n < N; ++n) w[n] = load(panel + (k * N + n) * L);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int n = 0; n < N; ++n) t[r][0][n] = fma<Real>(broadcast(row[r]), w[n], t[r][0][n]);
+    }
+  }
+  copy_tile<Real, R, 1, N>(t, acc);
+}
+
+// A constant that a template argument can be taken from: for_tiles hands these to its visitor.
+template <int value>
+using Constant = std::integral_constant<int, value>;
+
+// Covers rows x panels with tiles of at most kAccumulators vectors: tall tiles where there are rows enough, else wide
+// ones, because about ten independent accumulators are needed to hide the latency of one multiply-add.
+// Calls visit(R, U, first_row, first_panel) with R and U as Constants; all tiles of a panel come together.
+template <int N, class Visit>
+EVERYSTEP_INLINE void for_tiles(int64_t rows, int64_t panels, Visit&& visit) {
+  constexpr int tallest = std::min(6, kAccumulators / N);
+  const auto across = [&](auto R, int64_t row, int64_t panel) { visit(R, Constant<1>{}, row, panel); };
+  int64_t panel = 0;
+  const auto wide = [&](auto R) {  // all rows at once, several panels
+    constexpr int U = std::max(1, kAccumulators / (N * R()));
+    for (; panel + U <= panels; panel += U) visit(R, Constant<U>{}, int64_t{0}, panel);
+    for (; panel < panels; ++panel) visit(R, Constant<1>{}, int64_t{0}, panel);
+  };
+  if (rows == 1) return wide(Constant<1>{});
+  if constexpr (tallest >= 2)
+    if (rows == 2) return wide(Constant<2>{});
+  if constexpr (tallest >= 3)
+    if (rows == 3) return wide(Constant<3>{});
+  for (; panel < panels; ++panel) {
+    int64_t tiles = (rows + tallest - 1) / tallest;
+    for (int64_t row = 0; tiles > 0; --tiles) {
+      const int64_t R = (rows - row + tiles - 1) / tiles;  // as even as can be: 16 rows are 6 + 5 + 5
+      if constexpr (tallest >= 6)
+        if (R == 6) across(Constant<6>{}, row, panel);
+      if constexpr (tallest >= 5)
+        if (R == 5) across(Constant<5>{}, row, panel);
+      if constexpr (tallest >= 4)
+        if (R == 4) across(Constant<4>{}, row, panel);
+      if constexpr (tallest >= 3)
+        if (R == 3) across(Constant<3>{}, row, panel);
+      if constexpr (tallest >= 2)
+        if (R == 2) across(Constant<2>{}, row, panel);
+      if (R == 1) across(Constant<1>{}, row, panel);
+      row += R;
+    }
+  }
+}
+
+constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace everystep::EVERYSTEP_ISA
