@@ -30,3 +30,7 @@ class GraphError(EverystepError, ValueError):
 
 class DifferentiationError(EverystepError, NotImplementedError):
     """A derivative that the engine does not compute, such as a second one."""
+
+
+class DependencyError(EverystepError, ImportError):
+    """A package that everystep builds on is not installed, or is too old."""

@@ -1,0 +1,194 @@
+"""The same model with everystep's recurrent layers, or with Keras's own.
+
+A model's serialized config is rewritten, class by class, and deserialized; then every variable is copied.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.saving.serialization_lib import ObjectSharingScope  # keeps a layer shared by two models one layer
+
+from everystep.errors import OptionError, UnsupportedError
+from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
+from everystep.keras.lstm import LSTM
+
+Config = dict[str, Any]
+OPTIONS = (*ADDITIONS, "trainable_initial_state")  # of our LSTM, unknown to Keras's
+
+
+def with_engine(model: keras.Model) -> keras.Model:
+    """A new model with the same weights and compiled state, its LSTMs everystep's; `model` is left as it is.
+
+    Nested, shared and wrapped layers are replaced too. A GRU, SimpleRNN or RNN stays Keras's.
+
+    Raises:
+        UnsupportedError: the model cannot be rebuilt from its config, or its own code makes a stock LSTM.
+    """
+
+    def swap(entry: Config) -> Config:
+        if (entry.get("module"), entry["class_name"]) != ("keras.layers", "LSTM"):
+            return entry
+        return {**entry, "module": LSTM.__module__, "registered_name": keras.saving.get_registered_name(LSTM)}
+
+    converted = _rebuild(model, swap)
+    _refuse_leftover(converted, keras.layers.LSTM, "everystep.keras.layers.LSTM")
+    return converted
+
+
+def without_engine(model: keras.Model) -> keras.Model:
+    """A new model with the same weights and compiled state, made of Keras's classes; `model` is left as it is.
+
+    Saved, it opens where everystep is not installed.
+
+    Raises:
+        UnsupportedError: a layer uses what Keras's LSTM does not have, or the model cannot be rebuilt from its config.
+    """
+    stock = {
+        keras.saving.get_registered_name(cls): module
+        for cls, module in (
+            (LSTM, "keras.layers"),
+            (Bidirectional, "keras.layers"),
+            (TimeDistributed, "keras.layers"),
+            (Sequential, "keras"),
+        )
+    }
+
+    def swap(entry: Config) -> Config:
+        registered = entry.get("registered_name")
+        if registered not in stock:
+            return entry
+        config = dict(entry["config"])
+        if entry["class_name"] == "LSTM":
+            used = [option for option in OPTIONS if config.pop(option)]
+            if any(node["kwargs"].get("resets") is not None for node in entry.get("inbound_nodes", ())):
+                used.append("resets")
+            if used:
+                raise UnsupportedError(
+                    f"layer {config['name']!r} uses {', '.join(used)}, which Keras's LSTM does not have. "
+                    "Build the model without it to move it to stock Keras."
+                )
+        return {**entry, "module": stock[registered], "registered_name": None, "config": config}
+
+    converted = _rebuild(model, swap)
+    _refuse_leftover(converted, LSTM, "keras.layers.LSTM")
+    return converted
+
+
+def model_from_config(config: Config, weights: list[np.ndarray[Any, Any]]) -> keras.Model:
+    """A Keras model of a serialized config (Keras 3's format; LSTM entries may be everystep's) and its weights."""
+    model = keras.saving.deserialize_keras_object(config)
+    model.set_weights(weights)
+    return model
+
+
+def _rebuild(model: keras.Model, swap: Callable[[Config], Config]) -> keras.Model:
+    if not isinstance(model, keras.Model):
+        raise OptionError(f"expected a Keras model; got {type(model).__name__}")
+    try:
+        with ObjectSharingScope():
+            config = _map_entries(keras.saving.serialize_keras_object(model), swap)
+        with ObjectSharingScope():
+            rebuilt = keras.saving.deserialize_keras_object(
+                config,
+                custom_objects=_custom_objects(model),
+                safe_mode=False,  # the objects are alive in this process: nothing comes from a file
+            )
+    except (NotImplementedError, TypeError) as error:
+        if isinstance(error, UnsupportedError):
+            raise
+        raise UnsupportedError(
+            f"{model.name!r} ({type(model).__name__}) cannot be rebuilt from its config. Give its class, and its "
+            f"custom layers, get_config and from_config, or build it with the functional API. Keras says: {error}"
+        ) from error
+    _copy_state(model, rebuilt)
+    return rebuilt
+
+
+def _map_entries(value: Any, swap: Callable[[Config], Config]) -> Any:
+    """value with `swap` applied to every serialized object in it, inner ones first."""
+    if isinstance(value, dict):
+        mapped = {key: _map_entries(inner, swap) for key, inner in value.items()}
+        return swap(mapped) if "class_name" in mapped and "config" in mapped else mapped
+    if isinstance(value, (list, tuple)):
+        return type(value)(_map_entries(inner, swap) for inner in value)
+    return value
+
+
+def _custom_objects(model: keras.Model) -> dict[str, Any]:
+    """Every function and class that the live model uses and that is not Keras's, by the name Keras saves it under."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+    left: list[Any] = [model]
+    while left:
+        value = left.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            left.extend(value)
+        elif isinstance(value, types.FunctionType) or (hasattr(value, "get_config") and not isinstance(value, type)):
+            symbol = value if isinstance(value, types.FunctionType) else type(value)
+            if symbol.__module__.split(".")[0] != "keras" and symbol.__name__ != "<lambda>":
+                name = keras.saving.get_registered_name(symbol)
+                if found.setdefault(name, symbol) is not symbol:
+                    raise UnsupportedError(f"the model uses two different objects called {name!r}: rename one of them")
+            if symbol is not value:
+                # A method among the attributes is Keras's wrapper of build or the like.
+                methods = {
+                    key for key in vars(value) if isinstance(getattr(type(value), key, None), types.FunctionType)
+                }
+                left.extend(inner for key, inner in vars(value).items() if key not in methods)
+        elif type(value).__name__ == "SerializableDict":  # what the model was compiled with
+            left.append(value.config)
+    return found
+
+
+def _copy_state(old: keras.Model, new: keras.Model) -> None:
+    """Weights, seeds, states of stateful layers and the optimizer's variables, and what no config holds."""
+    old_layers, new_layers = old._flatten_layers(), new._flatten_layers()
+    if [v.shape for v in old.variables] != [v.shape for v in new.variables] or len(old_layers) != len(new_layers):
+        raise UnsupportedError(
+            f"{old.name!r} ({type(old).__name__}), rebuilt from its config, has other variables than before: "
+            f"{len(new.variables)} for {len(old.variables)}. Give its class get_config and build_from_config, "
+            "or build it with the functional API."
+        )
+    _assign(new.variables, old.variables)
+    for source, target in zip(old_layers, new_layers, strict=True):
+        if isinstance(source, keras.layers.RNN) and source.states is not None:
+            _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
+        if isinstance(source, keras.layers.LSTM):
+            target.use_cudnn = source.use_cudnn
+            for name in ("implementation", "dropout_mask_count"):  # how many dropout masks a call draws
+                if hasattr(source.cell, name):
+                    setattr(target.cell, name, getattr(source.cell, name))
+    optimizer = getattr(old, "optimizer", None)
+    if optimizer is None:
+        return
+    if getattr(new, "optimizer", None) is None:
+        raise UnsupportedError(
+            f"{type(old).__name__} has a compile method of its own: give it get_compile_config and compile_from_config"
+        )
+    if optimizer.built:
+        _assign(new.optimizer.variables, optimizer.variables)
+
+
+def _assign(targets: list[Any], sources: list[Any]) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target.assign(np.array(source))  # a copy: training donates an array's memory, so the models must not share it
+        target.trainable = source.trainable
+
+
+def _refuse_leftover(model: keras.Model, cls: Any, wanted: str) -> None:
+    for layer in model._flatten_layers():
+        if layer.__class__ is cls:
+            raise UnsupportedError(
+                f"layer {layer.name!r} is made by the code of a custom class, not from the model's "
+                f"config, so it cannot be replaced: use {wanted} in that code"
+            )

@@ -1,0 +1,97 @@
+"""Which recurrent layer runs on the engine, which on a loop of `keras.ops`, and why."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import keras
+
+from everystep.cells import ACTIVATIONS
+
+ADAPTERS = {"jax": "everystep.keras.adapters.jax"}  # Keras backend -> the module that runs the engine under it
+_NAMES = {id(getattr(keras.activations, name)): name for name in ACTIVATIONS if hasattr(keras.activations, name)}
+
+
+class Route(NamedTuple):
+    """Where a layer runs.
+
+    Attributes:
+        name: "engine", or "loop" for a loop of Keras operations.
+        reason: why, in words.
+    """
+
+    name: str
+    reason: str
+
+
+class Routes(dict[str, Route]):
+    """The route of every recurrent layer of a model, by the layer's path; prints as a table."""
+
+    def __str__(self) -> str:
+        rows = [("layer", "route", "why"), *((path, *route) for path, route in self.items())]
+        widths = [max(len(row[column]) for row in rows) for column in range(2)]
+        return "\n".join(f"{path:{widths[0]}}  {name:{widths[1]}}  {reason}" for path, name, reason in rows)
+
+    __repr__ = __str__
+
+
+def routes(model: keras.Layer) -> Routes:
+    """The route of every recurrent layer in a model, nested and wrapped ones included, or of one layer.
+
+    A layer's path is made of the names of what it is in: "encoder/bidirectional/forward_lstm". One that is shared
+    is listed once.
+    """
+    found = Routes()
+    seen: set[int] = set()
+
+    def visit(layer: keras.Layer, path: str) -> None:
+        if id(layer) in seen:
+            return
+        seen.add(id(layer))
+        if isinstance(layer, keras.layers.RNN):
+            found[path] = layer_route(layer)
+            return
+        for inner in layer._layers:
+            visit(inner, inner.name if layer is model else f"{path}/{inner.name}")
+
+    visit(model, model.name)
+    return found
+
+
+def layer_route(layer: keras.layers.RNN) -> Route:
+    """The route that this layer takes when it is called, whatever its options and its call's arguments."""
+    if not hasattr(layer, "return_gates"):
+        kind = type(layer).__name__
+        way = "; everystep.keras.with_engine(model) replaces it" if type(layer) is keras.layers.LSTM else ""
+        return Route("loop", f"Keras's own {kind}{way}")
+    obstacle = _obstacle(layer)
+    return Route("loop", obstacle) if obstacle else Route("engine", f"{keras.backend.backend()}, {layer.compute_dtype}")
+
+
+def adapter() -> ModuleType:
+    """The module that runs the engine under the Keras backend in use."""
+    return importlib.import_module(ADAPTERS[keras.backend.backend()])
+
+
+def activation_name(function: Any) -> str | None:
+    """What the engine calls this activation function; None for one that it does not have."""
+    return _NAMES.get(id(function))
+
+
+def _obstacle(layer: Any) -> str | None:
+    """Why the engine cannot run this layer; None if it can."""
+    if keras.backend.backend() not in ADAPTERS:
+        return f"Keras's backend is {keras.backend.backend()!r}; the engine runs under {', '.join(ADAPTERS)}"
+    if layer.compute_dtype != layer.variable_dtype:
+        return f"mixed precision: computes in {layer.compute_dtype}, keeps weights in {layer.variable_dtype}"
+    if layer.compute_dtype not in ("float32", "float64"):
+        return f"dtype {layer.compute_dtype}; the engine has float32 and float64"
+    for argument in ("activation", "recurrent_activation"):
+        function = getattr(layer, argument)
+        if activation_name(function) is None:
+            name = getattr(function, "__name__", type(function).__name__)
+            return f"{argument} {name!r} is not one that the engine has"
+    reason: str | None = adapter().unavailable(layer.compute_dtype)
+    return reason
