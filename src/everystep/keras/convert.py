@@ -1,6 +1,6 @@
 """The same model with everystep's recurrent layers, or with Keras's own.
 
-A model's serialized config is rewritten, class by class, and deserialized; then every variable is copied.
+Each layer's serialized config is rewritten, class by class, and deserialized; then every variable is copied.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.saving.serialization_lib import ObjectSharingScope  # keeps a layer shared by two models one layer
+from keras.src.models.functional import Functional, functional_like_constructor
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
@@ -19,6 +19,15 @@ from everystep.keras.lstm import LSTM
 
 Config = dict[str, Any]
 OPTIONS = (*ADDITIONS, "trainable_initial_state")  # of our LSTM, unknown to Keras's
+STOCK = {  # the class that replaces ours: the name ours is saved under -> the module of Keras's
+    keras.saving.get_registered_name(cls): module
+    for cls, module in (
+        (LSTM, "keras.layers"),
+        (Bidirectional, "keras.layers"),
+        (TimeDistributed, "keras.layers"),
+        (Sequential, "keras"),
+    )
+}
 
 
 def with_engine(model: keras.Model) -> keras.Model:
@@ -29,6 +38,8 @@ def with_engine(model: keras.Model) -> keras.Model:
     Raises:
         UnsupportedError: the model cannot be rebuilt from its config, or its own code makes a stock LSTM.
     """
+
+    _layers(model)
 
     def swap(entry: Config) -> Config:
         if (entry.get("module"), entry["class_name"]) != ("keras.layers", "LSTM"):
@@ -46,33 +57,25 @@ def without_engine(model: keras.Model) -> keras.Model:
     Saved, it opens where everystep is not installed.
 
     Raises:
-        UnsupportedError: a layer uses what Keras's LSTM does not have, or the model cannot be rebuilt from its config.
+        UnsupportedError: a layer uses what Keras's LSTM does not have, or the model cannot be rebuilt.
     """
-    stock = {
-        keras.saving.get_registered_name(cls): module
-        for cls, module in (
-            (LSTM, "keras.layers"),
-            (Bidirectional, "keras.layers"),
-            (TimeDistributed, "keras.layers"),
-            (Sequential, "keras"),
-        )
-    }
-
-    def swap(entry: Config) -> Config:
-        registered = entry.get("registered_name")
-        if registered not in stock:
-            return entry
-        config = dict(entry["config"])
-        if entry["class_name"] == "LSTM":
-            used = [option for option in OPTIONS if config.pop(option)]
-            if any(node["kwargs"].get("resets") is not None for node in entry.get("inbound_nodes", ())):
+    for layer in _layers(model):
+        if isinstance(layer, LSTM):
+            used = [option for option in OPTIONS if getattr(layer, option)]
+            if any(node.arguments.kwargs.get("resets") is not None for node in layer._inbound_nodes):
                 used.append("resets")
             if used:
                 raise UnsupportedError(
-                    f"layer {config['name']!r} uses {', '.join(used)}, which Keras's LSTM does not have. "
+                    f"layer {layer.name!r} uses {', '.join(used)}, which Keras's LSTM does not have. "
                     "Build the model without it to move it to stock Keras."
                 )
-        return {**entry, "module": stock[registered], "registered_name": None, "config": config}
+
+    def swap(entry: Config) -> Config:
+        stock = STOCK.get(entry.get("registered_name", ""))
+        if stock is None:
+            return entry
+        config = {key: value for key, value in entry["config"].items() if key not in OPTIONS}
+        return {**entry, "module": stock, "registered_name": None, "config": config}
 
     converted = _rebuild(model, swap)
     _refuse_leftover(converted, LSTM, "keras.layers.LSTM")
@@ -87,26 +90,33 @@ def model_from_config(config: Config, weights: list[np.ndarray[Any, Any]]) -> ke
 
 
 def _rebuild(model: keras.Model, swap: Callable[[Config], Config]) -> keras.Model:
-    if not isinstance(model, keras.Model):
-        raise OptionError(f"expected a Keras model; got {type(model).__name__}")
+    """Keras clones the graph, of nested models too, and keeps shared layers shared; we clone each layer."""
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        entry = _map_entries(keras.saving.serialize_keras_object(layer), swap)
+        # The objects are alive in this process, nothing comes from a file: a Lambda may pass.
+        return keras.saving.deserialize_keras_object(entry, safe_mode=False)
+
+    is_graph = isinstance(model, Functional) and functional_like_constructor(type(model))
     try:
-        with ObjectSharingScope():
-            config = _map_entries(keras.saving.serialize_keras_object(model), swap)
-        with ObjectSharingScope():
-            rebuilt = keras.saving.deserialize_keras_object(
-                config,
-                custom_objects=_custom_objects(model),
-                safe_mode=False,  # the objects are alive in this process: nothing comes from a file
-            )
-    except (NotImplementedError, TypeError) as error:
-        if isinstance(error, UnsupportedError):
-            raise
+        with keras.saving.CustomObjectScope(_custom_objects(model)):
+            if is_graph or isinstance(model, keras.Sequential):
+                rebuilt = keras.models.clone_model(model, clone_function=clone, recursive=True)
+            else:
+                rebuilt = clone(model)
+    except (NotImplementedError, TypeError) as error:  # from Keras, when a class has no config or cannot be made of it
         raise UnsupportedError(
             f"{model.name!r} ({type(model).__name__}) cannot be rebuilt from its config. Give its class, and its "
             f"custom layers, get_config and from_config, or build it with the functional API. Keras says: {error}"
         ) from error
     _copy_state(model, rebuilt)
     return rebuilt
+
+
+def _layers(model: keras.Model) -> list[Any]:
+    if not isinstance(model, keras.Model):
+        raise OptionError(f"expected a Keras model; got {type(model).__name__}")
+    return list(model._flatten_layers())
 
 
 def _map_entries(value: Any, swap: Callable[[Config], Config]) -> Any:
@@ -152,7 +162,7 @@ def _custom_objects(model: keras.Model) -> dict[str, Any]:
 
 def _copy_state(old: keras.Model, new: keras.Model) -> None:
     """Weights, seeds, states of stateful layers and the optimizer's variables, and what no config holds."""
-    old_layers, new_layers = old._flatten_layers(), new._flatten_layers()
+    old_layers, new_layers = _layers(old), _layers(new)
     if [v.shape for v in old.variables] != [v.shape for v in new.variables] or len(old_layers) != len(new_layers):
         raise UnsupportedError(
             f"{old.name!r} ({type(old).__name__}), rebuilt from its config, has other variables than before: "
@@ -175,18 +185,19 @@ def _copy_state(old: keras.Model, new: keras.Model) -> None:
         raise UnsupportedError(
             f"{type(old).__name__} has a compile method of its own: give it get_compile_config and compile_from_config"
         )
-    if optimizer.built:
-        _assign(new.optimizer.variables, optimizer.variables)
+    # One that has not trained yet may lack all but its first variables; the new one's others are still at their start.
+    _assign(new.optimizer.variables[: len(optimizer.variables)], optimizer.variables)
 
 
 def _assign(targets: list[Any], sources: list[Any]) -> None:
     for target, source in zip(targets, sources, strict=True):
-        target.assign(np.array(source))  # a copy: training donates an array's memory, so the models must not share it
+        # A copy: training donates an array's memory, so the two models must not share it.
+        target.assign(np.array(keras.ops.convert_to_numpy(source)))
         target.trainable = source.trainable
 
 
 def _refuse_leftover(model: keras.Model, cls: Any, wanted: str) -> None:
-    for layer in model._flatten_layers():
+    for layer in _layers(model):
         if layer.__class__ is cls:
             raise UnsupportedError(
                 f"layer {layer.name!r} is made by the code of a custom class, not from the model's "

@@ -1,0 +1,164 @@
+"""with_engine and without_engine: the same model, numbers and training state, with the other layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import keras_twins
+import numpy as np
+import pytest
+from keras_twins import I, T, assert_close64
+
+from everystep.errors import OptionError, UnsupportedError
+from everystep.keras import layers, with_engine, without_engine
+from everystep.keras.convert import model_from_config
+
+
+class Scale(keras.layers.Layer):
+    """A custom layer that no registry knows."""
+
+    def __init__(self, factor: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x: Any) -> Any:
+        return self.factor * x
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+def cubed_error(y: Any, predicted: Any) -> Any:
+    return keras.ops.mean(keras.ops.abs(y - predicted) ** 3, axis=-1)
+
+
+def ramp(x: Any) -> Any:
+    return 0.5 * x
+
+
+def compiled_model(LSTM: Any, bidirectional: Any, distributed: Any) -> keras.Model:
+    """Nested, shared and wrapped LSTMs, custom objects, dropout with seeds; an LSTM shared by two models."""
+    inputs = keras.Input((T, I), name="x")
+    shared = LSTM(3, return_sequences=True, dropout=0.2, seed=1, implementation=1, use_cudnn=False, name="shared")
+    encoder_in = keras.Input((T, I))
+    encoder = keras.Model(encoder_in, shared(LSTM(I, return_sequences=True, name="first")(encoder_in)), name="encoder")
+    x = keras.layers.Concatenate()([encoder(inputs), shared(inputs)])
+    x = bidirectional(LSTM(2, return_sequences=True, recurrent_dropout=0.3, seed=2, name="both"), name="wrap")(x)
+    frames = keras.layers.Reshape((T, 2, 2))(x)
+    x = distributed(LSTM(2, activation=ramp, name="each"), name="frames")(frames)
+    x = keras.layers.Dropout(0.2, seed=3)(Scale(1.5)(x))
+    stack = keras.Sequential([keras.Input((T, 2)), LSTM(3, name="last"), keras.layers.Dense(1)], name="stack")
+    stack.get_layer("last").trainable = False
+    model = keras.Model(inputs, stack(x))
+    model.compile(keras.optimizers.Adam(0.01), cubed_error, metrics=["mae"])
+    return model
+
+
+def fit(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
+    return model.fit(x, y, batch_size=3, epochs=2, shuffle=False, verbose=0).history
+
+
+def lstm_classes(model: keras.Model) -> set[type]:
+    return {type(layer) for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)}
+
+
+@pytest.mark.parametrize("to_engine", [True, False])
+def test_a_converted_model_goes_on_training_with_the_same_numbers(to_engine: bool) -> None:
+    rng = np.random.default_rng(to_engine)
+    with keras_twins.float64():
+        keras.config.set_dtype_policy("float64")
+        try:
+            names = keras.layers if to_engine else layers
+            model = compiled_model(names.LSTM, names.Bidirectional, names.TimeDistributed)
+            x, y = rng.normal(size=(6, T, I)), rng.normal(size=(6, 1))
+            fit(model, x, y)  # the optimizer and the seeds have a past
+            before = [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
+            converted = (with_engine if to_engine else without_engine)(model)
+            for old, new in zip(before, (*model.variables, *model.optimizer.variables), strict=True):
+                np.testing.assert_array_equal(old, new)
+            assert lstm_classes(model) == {names.LSTM}
+            assert lstm_classes(converted) == {layers.LSTM if to_engine else keras.layers.LSTM}
+            assert converted.get_layer("shared") is converted.get_layer("encoder").get_layer("shared")
+            assert converted.get_layer("shared").cell.implementation == 1
+            assert not converted.get_layer("stack").get_layer("last").trainable
+            assert converted.get_layer("frames").layer.activation is ramp
+            assert converted.loss is cubed_error
+            histories = fit(model, x, y), fit(converted, x, y)
+            assert histories[0].keys() == histories[1].keys() == {"loss", "mae"}
+            for name in histories[0]:
+                np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-10)
+            assert_close64(model.get_weights(), converted.get_weights())
+            assert_close64([model.predict(x, verbose=0)], [converted.predict(x, verbose=0)])
+            if not to_engine:
+                assert "everystep" not in str(keras.saving.serialize_keras_object(converted))
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+
+def test_the_state_of_a_stateful_layer_goes_along() -> None:
+    rng = np.random.default_rng(3)
+    inputs = keras.Input((T, I), batch_size=2)
+    model = keras.Model(inputs, keras.layers.LSTM(3, stateful=True, name="s")(inputs))
+    model(rng.normal(size=(2, T, I)).astype(np.float32))
+    converted = with_engine(model)
+    for old, new in zip(model.get_layer("s").states, converted.get_layer("s").states, strict=True):
+        assert np.abs(np.array(old)).min() > 0
+        np.testing.assert_array_equal(np.array(old), np.array(new))
+    assert not converted.compiled
+
+
+@pytest.mark.parametrize("option", ["return_cell_sequences", "return_gates", "trainable_initial_state", "resets"])
+def test_without_engine_refuses_what_keras_does_not_have(option: str) -> None:
+    inputs, resets = keras.Input((T, I)), keras.Input((T,), dtype="bool")
+    if option == "resets":
+        outputs = layers.LSTM(3, name="mine")(inputs, resets=resets)
+    else:
+        outputs = layers.LSTM(3, name="mine", **{option: True})(inputs)
+    model = keras.Model([inputs, resets], outputs)
+    with pytest.raises(UnsupportedError, match=f"layer 'mine' uses {option}, which Keras's LSTM does not have"):
+        without_engine(model)
+
+
+class NoConfig(keras.Model):
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x: Any) -> Any:
+        return self.inner[0](x)
+
+
+class OwnCode(keras.Model):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.lstm = keras.layers.LSTM(2, name="inside")
+
+    def call(self, x: Any) -> Any:
+        return self.lstm(x)
+
+
+def test_models_that_cannot_be_converted_say_why() -> None:
+    x = np.zeros((2, T, I), np.float32)
+    for model, message in (
+        (NoConfig([keras.layers.LSTM(2)]), r"\(NoConfig\) cannot be rebuilt from its config"),
+        (OwnCode(), "layer 'inside' is made by the code of a custom class"),
+    ):
+        model(x)
+        with pytest.raises(UnsupportedError, match=message):
+            with_engine(model)
+    with pytest.raises(OptionError, match="expected a Keras model; got LSTM"):
+        with_engine(keras.layers.LSTM(2))
+
+
+def test_a_model_of_a_config_and_weights() -> None:
+    rng = np.random.default_rng(4)
+    inputs = keras.Input((T, I))
+    model = keras.Model(inputs, layers.LSTM(3, return_gates=True)(inputs))
+    weights = [rng.normal(size=w.shape) for w in model.get_weights()]
+    made = model_from_config(keras.saving.serialize_keras_object(model), weights)
+    model.set_weights(weights)
+    x = rng.normal(size=(2, T, I)).astype(np.float32)
+    for a, b in zip(made.predict(x, verbose=0), model.predict(x, verbose=0), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert lstm_classes(made) == {layers.LSTM}

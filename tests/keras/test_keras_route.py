@@ -1,0 +1,142 @@
+"""Which layer runs where, why, and that both ways give the same numbers."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import equations
+import keras
+import keras_twins
+import numpy as np
+import pytest
+from keras_twins import B, H, I, T, assert_close64, gradients, outputs, twins
+
+from everystep.keras import layers, routes
+from everystep.keras.loop import run as run_loop
+from everystep.keras.route import layer_route
+
+OURS = dict(return_cell_sequences=True, return_gates=True, trainable_initial_state=True)
+
+
+def tanh(x: Any) -> Any:
+    """Not Keras's function, though it says the same."""
+    return keras.ops.tanh(x)
+
+
+FLAGS = [
+    *("return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask", "use_bias"),
+    *("unit_forget_bias", "return_cell_sequences", "return_gates", "trainable_initial_state"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_engine_runs_every_combination(dtype: str) -> None:
+    rates = product((0.0, 0.3), (0.0, 0.3), (1, 2))
+    for (dropout, recurrent_dropout, implementation), *flags in product(rates, *[(False, True)] * len(FLAGS)):
+        if sum(flags) in (0, 1, 2, len(flags)):  # every pair of options, none and all
+            options = dict(zip(FLAGS, flags, strict=True))
+            layer = layers.LSTM(
+                2,
+                dtype=dtype,
+                dropout=dropout,
+                recurrent_dropout=recurrent_dropout,
+                implementation=implementation,
+                **options,
+            )
+            assert layer_route(layer) == ("engine", f"jax, {dtype}"), options
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"activation": tanh}, "activation 'tanh' is not one that the engine has"),
+        ({"recurrent_activation": "softmax"}, "recurrent_activation 'softmax' is not one that the engine has"),
+        ({"dtype": "mixed_float16"}, "mixed precision: computes in float16, keeps weights in float32"),
+        ({"dtype": "bfloat16"}, "dtype bfloat16; the engine has float32 and float64"),
+    ],
+)
+def test_what_takes_the_loop(options: dict[str, Any], reason: str) -> None:
+    assert layer_route(layers.LSTM(2, **options)) == ("loop", reason)
+
+
+def test_routes_of_a_model() -> None:
+    inputs = keras.Input((T, I))
+    inner = keras.Sequential([keras.Input((T, I)), layers.LSTM(2, return_sequences=True, name="a")], name="encoder")
+    shared = layers.LSTM(2, activation=tanh, name="b")
+    wrapped = layers.Bidirectional(layers.LSTM(3, name="c"), name="both")
+    stock = keras.layers.GRU(2, name="d")
+    x = inner(inputs)
+    model = keras.Model(inputs, [shared(inner(inputs)), shared(x), wrapped(x), stock(x)])
+    found = routes(model)
+    assert {path: route.name for path, route in found.items()} == {
+        "encoder/a": "engine",
+        "b": "loop",
+        "both/forward_c": "engine",
+        "both/backward_c": "engine",
+        "d": "loop",
+    }
+    assert found["d"].reason == "Keras's own GRU"
+    assert "encoder/a        engine  jax, float32" in str(found).splitlines()
+    assert routes(shared) == {"b": ("loop", "activation 'tanh' is not one that the engine has")}
+
+
+@pytest.mark.parametrize("additions", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_both_routes_give_the_same_numbers(additions: bool, masked: bool) -> None:
+    rng = np.random.default_rng([additions, masked])
+    with keras_twins.float64():
+        options = dict(dtype="float64", dropout=0.3, recurrent_dropout=0.3, seed=2, go_backwards=True)
+        ours = OURS if additions else {}
+        engine, _ = twins(rng, ours=ours, **options, return_sequences=True, zero_output_for_mask=True)
+        loop, _ = twins(rng, ours=ours, **options, return_sequences=True, zero_output_for_mask=True, activation=tanh)
+        loop.set_weights(engine.get_weights())
+        assert (layer_route(engine).name, layer_route(loop).name) == ("engine", "loop")
+        x = rng.normal(size=(B, T, I))
+        call: dict[str, Any] = dict(training=True)
+        if masked:
+            call["mask"] = rng.random((B, T)) < 0.6
+        if additions:
+            call["resets"] = rng.random((B, T)) < 0.4
+        assert_close64(gradients(engine, x, None, 1, **call), gradients(loop, x, None, 1, **call))
+        assert_close64(outputs(engine, x, **call), outputs(loop, x, **call))
+
+
+def test_the_loop_against_the_oracle() -> None:
+    rng = np.random.default_rng(7)
+    with keras_twins.float64():
+        layer, _ = twins(rng, dtype="float64")
+        weights = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=True))
+        x, h, c, reset_h, reset_c = (rng.normal(size=s) for s in ((B, T, I), *[(B, H)] * 4))
+        options = dict(
+            mask=rng.random((B, T)) < 0.6,
+            resets=rng.random((B, T)) < 0.4,
+            reset_states=(reset_h, reset_c),
+            dropout=rng.random((4, B, I)),
+            recurrent_dropout=rng.random((4, B, H)),
+            backwards=True,
+        )
+        oracle = equations.lstm(x, (h, c), weights, **options)
+        found = run_loop("lstm", x, (h, c), *weights.values(), cells=True, gates=True, **options)
+        wanted = [oracle.h, *oracle.states, oracle.c, oracle.gates]
+        assert_close64([np.asarray(v) for v in keras.tree.flatten(found)], wanted)
+        last = run_loop("lstm", x, (h, c), *weights.values(), sequences=False, **options)
+        assert_close64([np.asarray(last.h)], [oracle.h[:, -1]])
+        assert last.cells is None
+        assert last.gates is None
+
+
+def test_mixed_precision_computes_in_half_and_returns_half() -> None:
+    rng = np.random.default_rng(8)
+    half, full = layers.LSTM(H, dtype="mixed_float16", **OURS), layers.LSTM(H, **OURS)
+    x = rng.normal(size=(B, T, I)).astype(np.float32)
+    for layer in (half, full):
+        layer.build(x.shape)
+    keras_twins.random_weights(full, rng)
+    half.set_weights([0.05 * w for w in full.get_weights()])
+    full.set_weights(half.get_weights())
+    tolerance = keras_twins.value_tolerance(full, x) * float(np.finfo(np.float16).eps) / float(np.finfo(np.float32).eps)
+    assert tolerance < 0.5
+    for a, b in zip(outputs(half, x), outputs(full, x), strict=True):
+        assert a.dtype == np.float16
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
