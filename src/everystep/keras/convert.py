@@ -16,9 +16,11 @@ from keras.src.models.functional import Functional, functional_like_constructor
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
 from everystep.keras.lstm import LSTM
+from everystep.keras.route import hard_sigmoid_keras2
 
 Config = dict[str, Any]
 OPTIONS = (*ADDITIONS, "trainable_initial_state")  # of our LSTM, unknown to Keras's
+ACTIVATIONS = ("activation", "recurrent_activation")  # where a layer's config names a function
 STOCK = {  # the class that replaces ours: the name ours is saved under -> the module of Keras's
     keras.saving.get_registered_name(cls): module
     for cls, module in (
@@ -38,8 +40,7 @@ def with_engine(model: keras.Model) -> keras.Model:
     Raises:
         UnsupportedError: the model cannot be rebuilt from its config, or its own code makes a stock LSTM.
     """
-
-    _layers(model)
+    _check(model)
 
     def swap(entry: Config) -> Config:
         if (entry.get("module"), entry["class_name"]) != ("keras.layers", "LSTM"):
@@ -59,7 +60,8 @@ def without_engine(model: keras.Model) -> keras.Model:
     Raises:
         UnsupportedError: a layer uses what Keras's LSTM does not have, or the model cannot be rebuilt.
     """
-    for layer in _layers(model):
+    _check(model)
+    for layer in model._flatten_layers():
         if isinstance(layer, LSTM):
             used = [option for option in OPTIONS if getattr(layer, option)]
             if any(node.arguments.kwargs.get("resets") is not None for node in layer._inbound_nodes):
@@ -83,10 +85,28 @@ def without_engine(model: keras.Model) -> keras.Model:
 
 
 def model_from_config(config: Config, weights: list[np.ndarray[Any, Any]]) -> keras.Model:
-    """A Keras model of a serialized config (Keras 3's format; LSTM entries may be everystep's) and its weights."""
-    model = keras.saving.deserialize_keras_object(config)
+    """A Keras model of a serialized config and its weights.
+
+    Args:
+        config: in Keras 3's format. LSTM entries may be everystep's, and an activation may be "hard_sigmoid_keras2".
+        weights: in the order of `model.get_weights()`.
+    """
+    ours = {hard_sigmoid_keras2.__name__: keras.saving.serialize_keras_object(hard_sigmoid_keras2)}
+
+    def find_activations(entry: Config) -> Config:
+        if not isinstance(entry["config"], dict):  # a function, whose config is its name
+            return entry
+        found = {key: ours[entry["config"][key]] for key in ACTIVATIONS if entry["config"].get(key) in list(ours)}
+        return {**entry, "config": entry["config"] | found}
+
+    model = keras.saving.deserialize_keras_object(_map_entries(config, find_activations))
     model.set_weights(weights)
     return model
+
+
+def _check(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        raise OptionError(f"expected a Keras model; got {type(model).__name__}")
 
 
 def _rebuild(model: keras.Model, swap: Callable[[Config], Config]) -> keras.Model:
@@ -111,12 +131,6 @@ def _rebuild(model: keras.Model, swap: Callable[[Config], Config]) -> keras.Mode
         ) from error
     _copy_state(model, rebuilt)
     return rebuilt
-
-
-def _layers(model: keras.Model) -> list[Any]:
-    if not isinstance(model, keras.Model):
-        raise OptionError(f"expected a Keras model; got {type(model).__name__}")
-    return list(model._flatten_layers())
 
 
 def _map_entries(value: Any, swap: Callable[[Config], Config]) -> Any:
@@ -162,7 +176,7 @@ def _custom_objects(model: keras.Model) -> dict[str, Any]:
 
 def _copy_state(old: keras.Model, new: keras.Model) -> None:
     """Weights, seeds, states of stateful layers and the optimizer's variables, and what no config holds."""
-    old_layers, new_layers = _layers(old), _layers(new)
+    old_layers, new_layers = old._flatten_layers(), new._flatten_layers()
     if [v.shape for v in old.variables] != [v.shape for v in new.variables] or len(old_layers) != len(new_layers):
         raise UnsupportedError(
             f"{old.name!r} ({type(old).__name__}), rebuilt from its config, has other variables than before: "
@@ -197,7 +211,7 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
 
 
 def _refuse_leftover(model: keras.Model, cls: Any, wanted: str) -> None:
-    for layer in _layers(model):
+    for layer in model._flatten_layers():
         if layer.__class__ is cls:
             raise UnsupportedError(
                 f"layer {layer.name!r} is made by the code of a custom class, not from the model's "

@@ -44,7 +44,7 @@ class LSTM(keras.layers.LSTM):
         args, kwargs: all of `keras.layers.LSTM`'s arguments.
         return_cell_sequences: append c at every step, (B,T,H), to the outputs.
         return_gates: append the gates i, f, g, o at every step, after their activation and 0 on masked steps,
-            (B,T,4,H), to the outputs, last of all.
+            (B,T,4,H), to the outputs, last of all. (Keras applies an `activity_regularizer` to every output.)
         trainable_initial_state: h and c before the first step are weights, (H) each, after the bias, zero at first.
 
     Call arguments:
@@ -131,7 +131,7 @@ class LSTM(keras.layers.LSTM):
         initial = self.get_initial_state(B) if initial_state is None else self._explicit_state(initial_state, x)
         state = self._carried_state(x) if self.stateful and initial_state is None else initial
         x, dropout, recurrent_dropout = self._drop(x, state[0], training)
-        weights = [self.cell.kernel, self.cell.recurrent_kernel] + ([self.cell.bias] if self.use_bias else [])
+        weights = (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias if self.use_bias else None)
         functions = {name: getattr(self, name) for name in ("activation", "recurrent_activation")}
         if on_engine:
             functions = {name: activation_name(function) for name, function in functions.items()}
@@ -139,8 +139,7 @@ class LSTM(keras.layers.LSTM):
             CELL.name,
             x,
             tuple(state),
-            *(ops.cast(weight, self.compute_dtype) for weight in weights),
-            *([] if self.use_bias else [None]),
+            *(None if weight is None else ops.cast(weight, self.compute_dtype) for weight in weights),
             mask=mask,
             resets=resets,
             reset_states=None if resets is None else tuple(initial),
@@ -155,8 +154,9 @@ class LSTM(keras.layers.LSTM):
         if self.stateful:
             for variable, value in zip(self.states, last, strict=True):
                 variable.assign(value)
-        if self.zero_output_for_mask and mask is not None:
-            h = self._zero_where_masked(h, mask)
+        if self.zero_output_for_mask and mask is not None and mask.shape[1] != 0:
+            seen = ops.flip(mask, axis=1) if self.go_backwards else mask
+            h = ops.where((seen if self.return_sequences else seen[:, -1])[..., None], h, 0)
         outputs = (h, *(last if self.return_state else ()), *(v for v in (cells, gates) if v is not None))
         return outputs if len(outputs) > 1 else h
 
@@ -199,13 +199,6 @@ class LSTM(keras.layers.LSTM):
         if factors is not None and not isinstance(factors, list):  # one for all gates, with `implementation=2`
             x, factors = x * factors[:, None], None
         return x, *(None if f is None else ops.stack(f) for f in (factors, recurrent_factors))
-
-    def _zero_where_masked(self, h: Tensor, mask: Tensor) -> Tensor:
-        """h with 0 at masked steps; the last h is that of the last step that was processed."""
-        seen = ops.flip(mask, axis=1) if self.go_backwards else mask
-        if not self.return_sequences:
-            seen = seen[:, -1] if seen.shape[1] != 0 else ops.ones_like(h[:, 0], dtype="bool")
-        return ops.where(seen[..., None], h, 0)
 
     def compute_output_shape(self, sequences_shape: Shape, initial_state_shape: Any = None) -> Any:
         own = super().compute_output_shape(sequences_shape, initial_state_shape)

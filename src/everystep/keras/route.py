@@ -11,7 +11,16 @@ import keras
 from everystep.cells import ACTIVATIONS
 
 ADAPTERS = {"jax": "everystep.keras.adapters.jax"}  # Keras backend -> the module that runs the engine under it
+
+
+def hard_sigmoid_keras2(x: Any) -> Any:
+    """hard_sigmoid as Keras 2 defined it: 0.2 x + 0.5, clipped to [0, 1]; Keras 3's has the slope 1/6."""
+    return keras.ops.clip(0.2 * x + 0.5, 0, 1)
+
+
+keras.saving.register_keras_serializable("everystep")(hard_sigmoid_keras2)
 _NAMES = {id(getattr(keras.activations, name)): name for name in ACTIVATIONS if hasattr(keras.activations, name)}
+_NAMES[id(hard_sigmoid_keras2)] = hard_sigmoid_keras2.__name__
 
 
 class Route(NamedTuple):
