@@ -103,9 +103,7 @@ struct Run {
 template <class Real>
 void run(const Run<Real>&);
 
-// One time step: a run with T = 1. It allocates nothing once a thread has made a step of that size.
-template <class Real>
-void step(const Run<Real>&);
+// One time step is a run with T = 1. It allocates nothing once a thread has made a step of that size.
 
 // ---- Gradients -----------------------------------------------------------------------------------------------------
 

@@ -186,7 +186,6 @@ class Forward {
           for (int g = 0; g < G; ++g) store(to + g * L, acc[r][u][g]);
         }
     });
-    if (kDropout) m.wait();  // nobody overwrites what another still reads
   }
 
   // z += h R, then the cell, for every row and unit of this member.
@@ -223,7 +222,8 @@ class Forward {
     else
       for (Vec<Real>& gate : z) gate = Vec<Real>{};
     if (run_.h) store(run_.h + at * H + unit, state[0], lanes);
-    if (S > 1 && run_.c) store(run_.c + at * H + unit, state[S - 1], lanes);
+    if constexpr (S > 1)
+      if (run_.c) store(run_.c + at * H + unit, state[1], lanes);
     for (int g = 0; g < G; ++g) {
       if (run_.gates) store(run_.gates + (at * G + g) * H + unit, z[g], lanes);
       if (run_.tape) store(run_.tape + (at * G + g) * H + unit, tape[g], lanes);

@@ -1,4 +1,4 @@
-// Vectors of Lanes<Real> numbers, by the compiler's vector types: + - * / ?: and comparisons are the language's own.
+// Vectors of kLanes<Real> numbers, by the compiler's vector types: + - * / ?: and comparisons are the language's own.
 // This header is compiled once per instruction set, each time in a namespace of its own (EVERYSTEP_ISA), so that
 // nothing compiled for one instruction set can be linked in the place of another's.
 #pragma once
@@ -33,13 +33,18 @@ template <class Real>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(Real));
 
 template <class Real>
-using Vec __attribute__((vector_size(kVectorBytes))) = Real;
+struct VectorOf {
+  using Int = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
+  typedef Real Floats __attribute__((vector_size(kVectorBytes)));
+  typedef Int Ints __attribute__((vector_size(kVectorBytes)));
+};
+
+// A member type is not deduced: Real comes from another parameter, or the caller names it.
+template <class Real>
+using Vec = typename VectorOf<Real>::Floats;
 
 template <class Real>
-using Int = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
-
-template <class Real>
-using IntVec __attribute__((vector_size(kVectorBytes))) = Int<Real>;
+using IntVec = typename VectorOf<Real>::Ints;
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> broadcast(Real x) {

@@ -1,0 +1,120 @@
+// Chooses the instruction set once and hands every call of `everystep.h` on to it.
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels.h"
+
+namespace everystep {
+namespace {
+
+bool supported(const InstructionSet& set) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (&set == &avx512::instruction_set)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (&set == &avx2::instruction_set) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return &set == &baseline::instruction_set;
+}
+
+// The best that this machine has, or the one that EVERYSTEP_INSTRUCTION_SET names if the machine has it.
+const InstructionSet& choose() {
+#if defined(__x86_64__)
+  const InstructionSet* const all[] = {&avx512::instruction_set, &avx2::instruction_set, &baseline::instruction_set};
+#else
+  const InstructionSet* const all[] = {&baseline::instruction_set};
+#endif
+  const char* const wanted = std::getenv("EVERYSTEP_INSTRUCTION_SET");
+  for (const InstructionSet* set : all)
+    if (supported(*set) && wanted && std::strcmp(wanted, set->name) == 0) return *set;
+  for (const InstructionSet* set : all)
+    if (supported(*set)) return *set;
+  return baseline::instruction_set;
+}
+
+const InstructionSet& chosen() {
+  static const InstructionSet& set = choose();
+  return set;
+}
+
+template <class Real>
+const Functions<Real>& functions() {
+  if constexpr (sizeof(Real) == 4)
+    return chosen().of_float;
+  else
+    return chosen().of_double;
+}
+
+}  // namespace
+
+int gates(CellKind kind) {
+  switch (kind) {
+    case CellKind::lstm: return 4;
+  }
+  return 0;
+}
+
+int states(CellKind kind) {
+  switch (kind) {
+    case CellKind::lstm: return 2;
+  }
+  return 0;
+}
+
+template <class Real>
+int64_t packed_size(CellKind kind, int64_t I, int64_t H) {
+  return functions<Real>().packed_size(kind, I, H);
+}
+
+template <class Real>
+void pack(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Real* packed) {
+  functions<Real>().pack(kind, I, H, kernels, packed);
+}
+
+template <class Real>
+void run(const Run<Real>& run) {
+  functions<Real>().run(run);
+}
+
+template <class Real>
+void run_backward(const RunBackward<Real>& args) {
+  functions<Real>().run_backward(args);
+}
+
+template <class Real>
+int64_t packed_matrix_size(int64_t K, int64_t N) {
+  return functions<Real>().packed_matrix_size(K, N);
+}
+
+template <class Real>
+void pack_matrix(int64_t K, int64_t N, const Real* matrix, Real* packed) {
+  functions<Real>().pack_matrix(K, N, matrix, packed);
+}
+
+template <class Real>
+void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias, Activation activation,
+             Real* out) {
+  functions<Real>().product(M, K, N, a, packed, bias, activation, out);
+}
+
+template <class Real>
+void activate(Activation which, int64_t n, const Real* x, Real* out) {
+  functions<Real>().activate(which, n, x, out);
+}
+
+#define EVERYSTEP_FOR(Real)                                                                            \
+  template int64_t packed_size<Real>(CellKind, int64_t, int64_t);                                      \
+  template void pack<Real>(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);                   \
+  template void run<Real>(const Run<Real>&);                                                           \
+  template void run_backward<Real>(const RunBackward<Real>&);                                          \
+  template int64_t packed_matrix_size<Real>(int64_t, int64_t);                                         \
+  template void pack_matrix<Real>(int64_t, int64_t, const Real*, Real*);                               \
+  template void product<Real>(int64_t, int64_t, int64_t, const Real*, const Real*, const Real*, Activation, Real*); \
+  template void activate<Real>(Activation, int64_t, const Real*, Real*);
+EVERYSTEP_FOR(float)
+EVERYSTEP_FOR(double)
+
+const char* instruction_set() { return chosen().name; }
+
+}  // namespace everystep

@@ -1,0 +1,84 @@
+// Everything that is compiled once per instruction set and precision: EVERYSTEP_ISA is the name of the first and the
+// namespace that it all lives in, EVERYSTEP_REAL the second.
+#include "kernels.h"
+
+#include "cells/lstm.h"
+#include "product.h"
+#include "sequence_backward.h"
+#include "sequence_forward.h"
+
+namespace everystep::EVERYSTEP_ISA {
+namespace {
+
+// visit(cell type) for a cell's kind.
+template <class Visit>
+auto with_cell(CellKind kind, Visit visit) {
+  switch (kind) {
+    case CellKind::lstm: return visit(Lstm{});
+  }
+  __builtin_unreachable();
+}
+
+// visit(policy) for a cell's two activations.
+template <class Real, class Visit>
+void with_policy(const Cell& cell, Visit visit) {
+  if (cell.activation == Activation::tanh && cell.recurrent_activation == Activation::sigmoid)
+    visit(Usual<Real>{});
+  else
+    visit(Listed<Real>{cell.activation, cell.recurrent_activation});
+}
+
+template <class Real>
+int64_t packed_size_of(CellKind kind, int64_t I, int64_t H) {
+  return with_cell(kind, [&](auto cell) { return Packed<decltype(cell), Real>{I, H}.size(); });
+}
+
+template <class Real>
+void pack_any(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Real* packed) {
+  with_cell(kind, [&](auto cell) { pack<decltype(cell)>(I, H, kernels, packed); });
+}
+
+template <class Real>
+void run_any(const Run<Real>& run) {
+  with_cell(run.cell.kind, [&](auto cell) {
+    with_policy<Real>(run.cell, [&](auto policy) { Forward<decltype(cell), Real, decltype(policy)>(run, policy)(); });
+  });
+}
+
+template <class Real>
+void run_backward_any(const RunBackward<Real>& args) {
+  with_cell(args.run.cell.kind, [&](auto cell) {
+    with_policy<Real>(args.run.cell,
+                      [&](auto policy) { Backward<decltype(cell), Real, decltype(policy)>(args, policy)(); });
+  });
+}
+
+template <class Real>
+int64_t packed_matrix_size_of(int64_t K, int64_t N) {
+  return Panels<Real>{K, N}.size();
+}
+
+template <class Real>
+void pack_matrix_any(int64_t K, int64_t N, const Real* matrix, Real* packed) {
+  const Panels<Real> panels{K, N};
+  pack_panels(panels, matrix, N, {0, panels.count()}, packed);
+}
+
+template <class Real>
+void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
+  const FloatModes modes;
+  for (int64_t i = 0; i < n; i += kLanes<Real>) store(out + i, activate<Real>(which, load(x + i, n - i)), n - i);
+}
+
+}  // namespace
+
+template <class Real>
+extern const Functions<Real> functions;
+
+template <>
+const Functions<EVERYSTEP_REAL> functions<EVERYSTEP_REAL>{
+    packed_size_of<EVERYSTEP_REAL>,  pack_any<EVERYSTEP_REAL>,      run_any<EVERYSTEP_REAL>,
+    run_backward_any<EVERYSTEP_REAL>, packed_matrix_size_of<EVERYSTEP_REAL>, pack_matrix_any<EVERYSTEP_REAL>,
+    product<EVERYSTEP_REAL>,         activate_all<EVERYSTEP_REAL>};
+
+}  // namespace everystep::EVERYSTEP_ISA

@@ -1,0 +1,109 @@
+// Products of matrices, in the order of summation of the bits contract.
+#pragma once
+
+#include "activations.h"
+#include "split.h"
+#include "tile.h"
+
+namespace everystep::EVERYSTEP_ISA {
+
+// A (K,N) matrix packed in panels of four vectors of columns: [panel][k][vector][lane]. The last one may be narrower.
+template <class Real>
+struct Panels {
+  static constexpr int L = kLanes<Real>, kWide = 4 * L;
+  int64_t K, N;
+  int64_t count() const { return (N + kWide - 1) / kWide; }
+  int64_t size() const { return K * round_up(N, L); }
+  int64_t at(int64_t panel) const { return panel * kWide * K; }
+  int64_t width(int64_t panel) const { return std::min<int64_t>(kWide, N - panel * kWide); }
+  int64_t vectors(int64_t panel) const { return (width(panel) + L - 1) / L; }
+};
+
+// Packs panels [first, last) of matrix (K,N), row k at matrix + k * next.
+template <class Real>
+void pack_panels(const Panels<Real>& panels, const Real* matrix, int64_t next, Range which, Real* packed) {
+  constexpr int L = kLanes<Real>;
+  for (int64_t panel = which.begin; panel < which.end; ++panel) {
+    const int64_t vectors = panels.vectors(panel), column = panel * panels.kWide;
+    Real* to = packed + panels.at(panel);
+    for (int64_t k = 0; k < panels.K; ++k)
+      for (int64_t n = 0; n < vectors; ++n, to += L)
+        store(to, load(matrix + k * next + column + n * L, panels.N - column - n * L));
+  }
+}
+
+// The same from the transposed matrix (N,K). Some rows of a panel at a time, so that what is written stays in L1.
+template <class Real>
+void pack_panels_transposed(const Panels<Real>& panels, const Real* matrix, Range which, Real* packed) {
+  constexpr int L = kLanes<Real>;
+  constexpr int64_t kBlock = 64;
+  for (int64_t panel = which.begin; panel < which.end; ++panel) {
+    const int64_t width = panels.width(panel), padded = panels.vectors(panel) * L;
+    Real* const to = packed + panels.at(panel);
+    for (int64_t k0 = 0; k0 < panels.K; k0 += kBlock) {
+      const int64_t k1 = std::min(panels.K, k0 + kBlock);
+      for (int64_t n = 0; n < padded; ++n) {
+        const Real* const from = matrix + (panel * panels.kWide + n) * panels.K;
+        for (int64_t k = k0; k < k1; ++k) to[k * padded + n] = n < width ? from[k] : Real(0);
+      }
+    }
+  }
+}
+
+// finish(row, column, lanes, sum) for every vector of the product of `rows` rows, k over [k.begin, k.end), with the
+// panels `which`. row_of(row) points to that row's numbers; start(row, column, lanes) is what the sum starts from.
+template <class Real, class RowOf, class Start, class Finish>
+void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, int64_t rows, Range k, RowOf row_of,
+                     Start start, Finish finish) {
+  constexpr int L = kLanes<Real>;
+  const auto some = [&](auto N, Range part) {
+    for_tiles<N()>(rows, part.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
+      panel += part.begin;
+      const Real* a[R()];
+      Tile<Real, R(), U(), N()> acc;
+      for (int r = 0; r < R(); ++r) a[r] = row_of(row + r) + k.begin;
+      const auto each_vector = [&](auto visit) {
+        for (int r = 0; r < R(); ++r)
+          for (int u = 0; u < U(); ++u)
+            for (int n = 0; n < N(); ++n) {
+              const int64_t column = (panel + u) * panels.kWide + n * L;
+              visit(row + r, column, std::min<int64_t>(L, panels.N - column), acc[r][u][n]);
+            }
+      };
+      each_vector([&](int64_t r, int64_t column, int64_t lanes, Vec<Real>& v) { v = start(r, column, lanes); });
+      multiply<false, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * L,
+                                           panels.kWide * panels.K, k.size());
+      each_vector([&](int64_t r, int64_t column, int64_t lanes, Vec<Real>& v) { finish(r, column, lanes, v); });
+    });
+  };
+  const int64_t full = std::min(which.end, panels.N / panels.kWide);
+  if (which.begin < full) some(Constant<4>{}, {which.begin, full});
+  if (which.end > full && which.end > which.begin) {
+    const Range last{which.end - 1, which.end};
+    switch (panels.vectors(last.begin)) {
+      case 1: return some(Constant<1>{}, last);
+      case 2: return some(Constant<2>{}, last);
+      case 3: return some(Constant<3>{}, last);
+      default: return some(Constant<4>{}, last);
+    }
+  }
+}
+
+template <class Real>
+void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias, Activation activation,
+             Real* out) {
+  const Panels<Real> panels{K, N};
+  const Split parts = split(M, panels.count(), 0, double(M) * K * N);
+  parallel(parts.members, [&](int member, int members, Barrier&) {
+    const Range rows = share(M, member, members);
+    multiply_panels(
+        panels, packed, {0, panels.count()}, rows.size(), {0, K},
+        [&](int64_t row) { return a + (rows.begin + row) * K; },
+        [&](int64_t, int64_t column, int64_t lanes) { return bias ? load(bias + column, lanes) : Vec<Real>{}; },
+        [&](int64_t row, int64_t column, int64_t lanes, Vec<Real> sum) {
+          store(out + (rows.begin + row) * N + column, activate<Real>(activation, sum), lanes);
+        });
+  });
+}
+
+}  // namespace everystep::EVERYSTEP_ISA
