@@ -7,30 +7,38 @@
 namespace everystep {
 namespace {
 
-bool supported(const InstructionSet& set) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (&set == &avx512::instruction_set)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-  if (&set == &avx2::instruction_set) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-  return &set == &baseline::instruction_set;
-}
+struct InstructionSet {
+  const char* name;
+  const Functions<float>& of_float;
+  const Functions<double>& of_double;
+  bool (*supported)();
+};
 
 // The best that this machine has, or the one that EVERYSTEP_INSTRUCTION_SET names if the machine has it.
 const InstructionSet& choose() {
 #if defined(__x86_64__)
-  const InstructionSet* const all[] = {&avx512::instruction_set, &avx2::instruction_set, &baseline::instruction_set};
-#else
-  const InstructionSet* const all[] = {&baseline::instruction_set};
+  __builtin_cpu_init();
 #endif
+  static const InstructionSet sets[] = {  // from the best to the one that every machine has
+#if defined(__x86_64__)
+      {"avx512", avx512::functions<float>(), avx512::functions<double>(),
+       [] {
+         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+       }},
+      {"avx2", avx2::functions<float>(), avx2::functions<double>(),
+       [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#endif
+      {"baseline", baseline::functions<float>(), baseline::functions<double>(), [] { return true; }},
+  };
   const char* const wanted = std::getenv("EVERYSTEP_INSTRUCTION_SET");
-  for (const InstructionSet* set : all)
-    if (supported(*set) && wanted && std::strcmp(wanted, set->name) == 0) return *set;
-  for (const InstructionSet* set : all)
-    if (supported(*set)) return *set;
-  return baseline::instruction_set;
+  const InstructionSet* best = nullptr;
+  for (const InstructionSet& set : sets) {
+    if (!set.supported()) continue;
+    if (wanted && std::strcmp(wanted, set.name) == 0) return set;
+    if (!best) best = &set;
+  }
+  return *best;
 }
 
 const InstructionSet& chosen() {

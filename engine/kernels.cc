@@ -72,13 +72,13 @@ void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
 
 }  // namespace
 
-template <class Real>
-extern const Functions<Real> functions;
-
 template <>
-const Functions<EVERYSTEP_REAL> functions<EVERYSTEP_REAL>{
-    packed_size_of<EVERYSTEP_REAL>,  pack_any<EVERYSTEP_REAL>,      run_any<EVERYSTEP_REAL>,
-    run_backward_any<EVERYSTEP_REAL>, packed_matrix_size_of<EVERYSTEP_REAL>, pack_matrix_any<EVERYSTEP_REAL>,
-    product<EVERYSTEP_REAL>,         activate_all<EVERYSTEP_REAL>};
+const Functions<EVERYSTEP_REAL>& functions<EVERYSTEP_REAL>() {
+  using Real = EVERYSTEP_REAL;
+  static constexpr Functions<Real> all{packed_size_of<Real>,        pack_any<Real>,        run_any<Real>,
+                                       run_backward_any<Real>,      packed_matrix_size_of<Real>,
+                                       pack_matrix_any<Real>,       product<Real>,         activate_all<Real>};
+  return all;
+}
 
 }  // namespace everystep::EVERYSTEP_ISA

@@ -17,18 +17,19 @@ struct Functions {
   void (*activate)(Activation, int64_t, const Real*, Real*);
 };
 
-// One specialization per instruction set and precision, each in an object file of its own.
-namespace baseline {
-template <class Real>
-extern const Functions<Real> functions;
-}
-namespace avx2 {
-template <class Real>
-extern const Functions<Real> functions;
-}
-namespace avx512 {
-template <class Real>
-extern const Functions<Real> functions;
-}
+// One table per instruction set and precision, each in an object file of its own.
+#define EVERYSTEP_DECLARE(isa)                      \
+  namespace isa {                                   \
+  template <class Real>                             \
+  const Functions<Real>& functions();               \
+  template <>                                       \
+  const Functions<float>& functions<float>();       \
+  template <>                                       \
+  const Functions<double>& functions<double>();     \
+  }
+EVERYSTEP_DECLARE(baseline)
+EVERYSTEP_DECLARE(avx2)
+EVERYSTEP_DECLARE(avx512)
+#undef EVERYSTEP_DECLARE
 
 }  // namespace everystep

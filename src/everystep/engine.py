@@ -2,6 +2,8 @@
 
 Every function refuses an array of the wrong shape, dtype or layout by name; nothing is cast.
 The equations are at the top of `engine/cells/*.h`; the contracts are in `engine/everystep.h`.
+
+B batch, T time steps, I input features, H units, G gates.
 """
 
 from __future__ import annotations
@@ -18,6 +20,27 @@ from everystep.errors import DtypeError, OptionError, ShapeError
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+BOOL = np.dtype(np.bool_)
+
+_ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
+_ACTIVATION_CODES |= {alias: _ACTIVATION_CODES[name] for alias, name in ACTIVATION_ALIASES.items()}
+_CELL_CODES = {name: code for code, name in enumerate(CELLS)}
+
+
+class Packed(NamedTuple):
+    """A cell's weights in the layout of this machine's instruction set; never store `data`.
+
+    Attributes:
+        cell: which cell they are of.
+        inputs: I.
+        units: H.
+        data: the packed weights and bias, of the weights' dtype.
+    """
+
+    cell: Cell
+    inputs: int
+    units: int
+    data: Array
 
 
 class Outputs(NamedTuple):
@@ -28,16 +51,34 @@ class Outputs(NamedTuple):
         states: the last states, (B,H) each, in the order of `Cell.states`.
         cells: the cell state at every step (B,T,H), with `cells`; else None.
         gates: every gate after its activation (B,T,G,H), 0 on masked steps, with `gates`; else None.
+        record: what `run_backward` needs of this run, with `record`; else None.
     """
 
     h: Array
     states: tuple[Array, ...]
     cells: Array | None
     gates: Array | None
+    record: Record | None
+
+
+class Step(NamedTuple):
+    """What `step` returns: the states after the step, (B,H) each, the first being the output; the gates (B,G,H)."""
+
+    states: tuple[Array, ...]
+    gates: Array | None
+
+
+class Record(NamedTuple):
+    """A run as it was called, and the h (B,T,H), c (B,T,H) and tape (B,T,G,H) that its gradient reads."""
+
+    arguments: dict[str, Any]
+    h: Array
+    c: Array | None
+    tape: Array
 
 
 class Gradients(NamedTuple):
-    """What `run_backward` returns: the gradient of every float input, None for one not given."""
+    """What `run_backward` returns: the gradient of every float input, None for one that was not given."""
 
     x: Array
     states: tuple[Array, ...]
@@ -47,3 +88,358 @@ class Gradients(NamedTuple):
     reset_states: tuple[Array, ...] | None
     dropout: Array | None
     recurrent_dropout: Array | None
+
+
+class PackedMatrix(NamedTuple):
+    """A (K,N) matrix in the layout of this machine's instruction set, for `product`; never store `data`."""
+
+    rows: int
+    columns: int
+    data: Array
+
+
+# ---- Cells ----
+
+
+def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array | None = None) -> Packed:
+    """Packs a cell's weights once for any number of runs and steps.
+
+    Args:
+        cell: a key of `everystep.cells.CELLS`.
+        kernel: (I,GH), float32 or float64.
+        recurrent_kernel: (H,GH), of the same dtype.
+        bias: (GH), or None for zeros.
+
+    Raises:
+        OptionError: the cell is unknown. ShapeError, DtypeError: a weight does not fit.
+    """
+    if cell not in CELLS:
+        raise OptionError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
+    of = CELLS[cell]
+    _check_float("recurrent_kernel", recurrent_kernel)
+    if recurrent_kernel.ndim != 2 or kernel.ndim != 2:
+        raise ShapeError(
+            f"kernel must be (I,GH) and recurrent_kernel (H,GH); got {kernel.shape} and {recurrent_kernel.shape}"
+        )
+    inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
+    shapes = of.weight_shapes(inputs, units)
+    dtype = recurrent_kernel.dtype
+    kernel = _check("kernel", kernel, shapes["kernel"], dtype)
+    recurrent_kernel = _check("recurrent_kernel", recurrent_kernel, shapes["recurrent_kernel"], dtype)
+    bias = None if bias is None else _check("bias", bias, shapes["bias"], dtype)
+    return Packed(of, inputs, units, _engine.pack(_CELL_CODES[cell], kernel, recurrent_kernel, bias))
+
+
+def run(
+    packed: Packed,
+    x: Array,
+    states: Sequence[Array],
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    reset_states: Sequence[Array] | None = None,
+    dropout: Array | None = None,
+    recurrent_dropout: Array | None = None,
+    backwards: bool = False,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    sequences: bool = True,
+    cells: bool = False,
+    gates: bool = False,
+    record: bool = False,
+) -> Outputs:
+    """Runs whole sequences.
+
+    Args:
+        packed: the weights.
+        x: (B,T,I), of the weights' dtype, as are all floats here.
+        states: before the first step, (B,H) each, in the order of `Cell.states`.
+        mask: (B,T) bool, aligned with x; False: this step carries the state.
+        resets: (B,T) bool, aligned with x; True: this row takes `reset_states` before this step, masked or not.
+        reset_states: (B,H) each; None stands for `states`.
+        dropout: (G,B,I), a factor of x for each gate.
+        recurrent_dropout: (G,B,H), a factor of h for each gate.
+        backwards: take the steps from the last to the first; sequences come in the order in which they are computed.
+        activation, recurrent_activation: names from `everystep.cells.ACTIVATIONS`.
+        sequences, cells, gates, record: what to return, see `Outputs`.
+
+    Raises:
+        ShapeError, DtypeError: an array does not fit. OptionError: an unknown activation, or `cells` of a cell
+            that has one state.
+    """
+    if x.ndim != 3:
+        raise ShapeError(f"x must be (B,T,I), here (B,T,{packed.inputs}); got {x.shape}")
+    (B, T, _), H, G = x.shape, packed.units, len(packed.cell.gates)
+    arguments = _arguments(
+        packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, activation, recurrent_activation
+    )
+    arguments["backwards"] = backwards
+    two = len(packed.cell.states) > 1
+    if cells and not two:
+        raise OptionError(f"a {packed.cell.name} has no cell state: its only state is its output")
+    dtype = packed.data.dtype
+    h = np.empty((B, T, H), dtype) if sequences or record else None
+    c = np.empty((B, T, H), dtype) if cells or (record and two) else None
+    g = np.empty((B, T, G, H), dtype) if gates else None
+    tape = np.empty((B, T, G, H), dtype) if record else None
+    last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+    _engine.run(**arguments, packed=packed.data, h=h, c=c, gates=g, tape=tape, last=last)
+    kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
+    return Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
+
+
+def step(
+    packed: Packed,
+    x_t: Array,
+    states: Sequence[Array],
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    reset_states: Sequence[Array] | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    gates: bool = False,
+    out: Sequence[Array] | None = None,
+) -> Step:
+    """One time step: the same bits as that step of `run`.
+
+    Args:
+        packed, activation, recurrent_activation: as in `run`.
+        x_t: (B,I).
+        states: (B,H) each.
+        mask: (B) bool; False: this row carries its state.
+        resets: (B) bool; True: this row takes `reset_states` (None: `states`) before the step.
+        gates: return them too.
+        out: arrays (B,H) that take the new states; they may be those in `states`.
+
+    Raises:
+        ShapeError, DtypeError, OptionError: as `run`.
+    """
+    if x_t.ndim != 2:
+        raise ShapeError(f"x_t must be (B,I), here (B,{packed.inputs}), without a time axis; got {x_t.shape}")
+    B, H = x_t.shape[0], packed.units
+    dtype = packed.data.dtype
+    per_step = {}
+    for name, flags in (("mask", mask), ("resets", resets)):
+        per_step[name] = None if flags is None else _check(name, flags, (B,), BOOL)[:, None]
+    arguments = _arguments(
+        packed, x_t[:, None], 1, states, **per_step, reset_states=reset_states, dropout=None, recurrent_dropout=None,
+        activation=activation, recurrent_activation=recurrent_activation,
+    )  # fmt: skip
+    if out is None:
+        last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+    else:
+        last = _check_states("out", packed, out, B)
+    g = np.empty((B, 1, len(packed.cell.gates), H), dtype) if gates else None
+    _engine.run(
+        **arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last
+    )
+    return Step(last, None if g is None else g[:, 0])
+
+
+def run_backward(
+    record: Record,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None = None,
+    *,
+    d_h: Array | None = None,
+    d_states: Sequence[Array | None] | None = None,
+    d_cells: Array | None = None,
+    d_gates: Array | None = None,
+) -> Gradients:
+    """The gradient of a recorded run, from the gradients of what it returned.
+
+    Args:
+        record: of `run(..., record=True)`.
+        kernel, recurrent_kernel, bias: the weights that the run's `packed` was made of.
+        d_h: (B,T,H); d_states: (B,H) each; d_cells: (B,T,H); d_gates: (B,T,G,H); None stands for zeros.
+
+    Raises:
+        ShapeError, DtypeError: an array does not fit the run.
+    """
+    arguments = record.arguments
+    cell = list(CELLS.values())[arguments["cell"]]
+    (B, T, I), (H, _), G = arguments["x"].shape, recurrent_kernel.shape, len(cell.gates)  # noqa: E741
+    dtype = record.h.dtype
+    weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
+    for name, shape in cell.weight_shapes(I, record.h.shape[2]).items():
+        if name in weights:
+            weights[name] = _check(name, weights[name], shape, dtype)
+        elif bias is not None:
+            bias = _check(name, bias, shape, dtype)
+    d_states = (None,) * len(cell.states) if d_states is None else tuple(d_states)
+    if len(d_states) != len(cell.states):
+        raise ShapeError(f"d_states must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(d_states)}")
+    arriving = {"d_h": (d_h, (B, T, H)), "d_c": (d_cells, (B, T, H)), "d_gates": (d_gates, (B, T, G, H))}
+    arriving |= {f"d_states[{k}]": (d, (B, H)) for k, d in enumerate(d_states)}
+    checked = {k: None if d is None else _check(k, d, shape, dtype) for k, (d, shape) in arriving.items()}
+
+    def like(value: Array | None) -> Array | None:
+        return None if value is None else np.empty_like(value)
+
+    found = Gradients(
+        x=np.empty((B, T, I), dtype),
+        states=tuple(np.empty((B, H), dtype) for _ in cell.states),
+        kernel=np.empty_like(kernel),
+        recurrent_kernel=np.empty_like(recurrent_kernel),
+        bias=like(bias),
+        reset_states=None if arguments["resets"] is None else tuple(np.empty((B, H), dtype) for _ in cell.states),
+        dropout=like(arguments["dropout"]),
+        recurrent_dropout=like(arguments["recurrent_dropout"]),
+    )
+    _engine.run_backward(
+        **arguments,
+        **weights,
+        h=record.h,
+        c=record.c,
+        tape=record.tape,
+        d_h=checked["d_h"],
+        d_c=checked["d_c"],
+        d_gates=checked["d_gates"],
+        d_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),
+        d_x=found.x,
+        d_start=found.states,
+        d_kernel=found.kernel,
+        d_recurrent_kernel=found.recurrent_kernel,
+        d_bias=found.bias,
+        d_reset=found.reset_states,
+        d_dropout=found.dropout,
+        d_recurrent_dropout=found.recurrent_dropout,
+    )
+    return found
+
+
+# ---- Dense layers and elementwise functions ----
+
+
+def pack_matrix(matrix: Array) -> PackedMatrix:
+    """Packs a (K,N) matrix, float32 or float64, once for any number of products."""
+    if matrix.ndim != 2:
+        raise ShapeError(f"matrix must be (K,N); got {matrix.shape}")
+    _check_float("matrix", matrix)
+    matrix = _check("matrix", matrix, matrix.shape, matrix.dtype)
+    return PackedMatrix(*matrix.shape, _engine.pack_matrix(matrix))
+
+
+def product(
+    a: Array, matrix: PackedMatrix, bias: Array | None = None, activation: str = "linear", out: Array | None = None
+) -> Array:
+    """activation(a matrix + bias), (...,K) by (K,N): each number is the bias, then the products in the order of K.
+
+    Raises:
+        ShapeError, DtypeError: an array does not fit the matrix. OptionError: an unknown activation.
+    """
+    dtype = matrix.data.dtype
+    shape = (*a.shape[:-1], matrix.rows)
+    a = _check("a", a, shape, dtype)
+    bias = None if bias is None else _check("bias", bias, (matrix.columns,), dtype)
+    out_shape = (*shape[:-1], matrix.columns)
+    out = np.empty(out_shape, dtype) if out is None else _check("out", out, out_shape, dtype)
+    _engine.product(a.reshape(-1, matrix.rows) if a.size else a.reshape(0, matrix.rows), matrix.data, bias,
+                    activation_code("activation", activation), out.reshape(-1, matrix.columns) if out.size else
+                    out.reshape(0, matrix.columns))  # fmt: skip
+    return out
+
+
+def activate(name: str, x: Array, out: Array | None = None) -> Array:
+    """An elementwise activation of a float32 or float64 array; `out` may be x itself."""
+    _check_float("x", x)
+    x = _check("x", x, x.shape, x.dtype)
+    out = np.empty_like(x) if out is None else _check("out", out, x.shape, x.dtype)
+    _engine.activate(activation_code("name", name), x.reshape(-1), out.reshape(-1))
+    return out
+
+
+# ---- The machine ----
+
+
+def engine_info() -> dict[str, Any]:
+    """What the engine is: its instruction set, its threads, the dtypes, cells and activations that it has."""
+    return {
+        "instruction_set": _engine.instruction_set(),
+        "num_threads": _engine.num_threads(),
+        "dtypes": tuple(dtype.name for dtype in FLOATS),
+        "cells": tuple(CELLS),
+        "activations": ACTIVATIONS,
+    }
+
+
+def set_num_threads(n: int) -> None:
+    """How many threads a call of the engine may use, the caller's included; results do not depend on it.
+
+    Raises:
+        OptionError: n is not a positive whole number.
+    """
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise OptionError(f"the number of threads must be a whole number from 1 on; got {n!r}")
+    _engine.set_num_threads(int(n))
+
+
+# ---- Checks ----
+
+
+def activation_code(argument: str, name: str) -> int:
+    """The number of an activation in `enum class Activation` of engine/everystep.h."""
+    code = _ACTIVATION_CODES.get(name)
+    if code is None:
+        raise OptionError(f"{argument} must be one of {', '.join(_ACTIVATION_CODES)}; got {name!r}")
+    return code
+
+
+def _arguments(
+    packed: Packed,
+    x: Array,
+    T: int,
+    states: Sequence[Array],
+    mask: Array | None,
+    resets: Array | None,
+    reset_states: Sequence[Array] | None,
+    dropout: Array | None,
+    recurrent_dropout: Array | None,
+    activation: str,
+    recurrent_activation: str,
+) -> dict[str, Any]:
+    """What `run` and `run_backward` hand on, checked."""
+    B, G, dtype = x.shape[0], len(packed.cell.gates), packed.data.dtype
+    start = _check_states("states", packed, states, B)
+    return {
+        "cell": _CELL_CODES[packed.cell.name],
+        "activation": activation_code("activation", activation),
+        "recurrent_activation": activation_code("recurrent_activation", recurrent_activation),
+        "x": _check("x", x, (B, T, packed.inputs), dtype),
+        "start": start,
+        "mask": None if mask is None else _check("mask", mask, (B, T), BOOL),
+        "resets": None if resets is None else _check("resets", resets, (B, T), BOOL),
+        "reset": start if reset_states is None else _check_states("reset_states", packed, reset_states, B),
+        "dropout": None if dropout is None else _check("dropout", dropout, (G, B, packed.inputs), dtype),
+        "recurrent_dropout": None
+        if recurrent_dropout is None
+        else _check("recurrent_dropout", recurrent_dropout, (G, B, packed.units), dtype),
+    }
+
+
+def _check_states(name: str, packed: Packed, states: Sequence[Array], B: int) -> tuple[Array, ...]:
+    wanted = packed.cell.states
+    if len(states) != len(wanted):
+        raise ShapeError(f"{name} must be {len(wanted)} arrays ({', '.join(wanted)}); got {len(states)}")
+    shape, dtype = (B, packed.units), packed.data.dtype
+    return tuple(_check(f"{name}[{k}]", state, shape, dtype) for k, state in enumerate(states))
+
+
+def _check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
+    if array.shape != shape:
+        raise ShapeError(f"{name} must be of shape {shape}; got {array.shape}")
+    if array.dtype != dtype:
+        raise DtypeError(f"{name} must be {dtype}, as the weights; got {array.dtype}: convert it with astype"
+                         if dtype != BOOL else f"{name} must be bool; got {array.dtype}")  # fmt: skip
+    if not array.flags.c_contiguous:
+        raise DtypeError(f"{name} must be contiguous in C order: pass np.ascontiguousarray({name})")
+    return array
+
+
+def _check_float(name: str, array: Array) -> None:
+    if array.dtype not in FLOATS:
+        raise DtypeError(f"{name} must be float32 or float64; got {array.dtype}")
