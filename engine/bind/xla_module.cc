@@ -164,8 +164,8 @@ auto binding() {
                                              .Attr<int64_t>("backwards")));
 }
 
-XLA_FFI_DEFINE_HANDLER(run_handler, run_call, binding<12, 6>());
-XLA_FFI_DEFINE_HANDLER(run_backward_handler, run_backward_call, binding<20, 10>());
+XLA_FFI_DEFINE_HANDLER(run_handler, run_call, (binding<12, 6>()));
+XLA_FFI_DEFINE_HANDLER(run_backward_handler, run_backward_call, (binding<20, 10>()));
 
 }  // namespace
 }  // namespace everystep
