@@ -1,0 +1,95 @@
+# Everything happens in .venv and build/, both made here from the versions in requirements/. A second run does only what
+# changed files call for. Another Python: make PYTHON=/path/to/python test
+
+PYTHON ?= python3
+BIN := .venv/bin
+# pip looks at these while it builds; they must not leak in from the caller's shell.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_CONSTRAINT PIP_REQUIRE_VIRTUALENV
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+ENGINE := $(shell find engine -name '*.h' -o -name '*.cc')
+CXX_FILES := $(ENGINE) $(wildcard benchmarks/*.cc)
+
+# Files that say that a step of the set-up is done.
+PACKAGES := .venv/.packages
+INSTALLED := .venv/.everystep
+BUILD_TOOLS := build/tools/.complete
+PEERS := .venv-bench/.packages
+
+help:
+	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
+	@echo "make test     run the tests of the engine and of the package (TEST_ARGS=... goes to pytest)"
+	@echo "make lint     check style, types and imports"
+	@echo "make format   rewrite the files in the project's style"
+	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
+	@echo "make lock     choose newer versions of everything that make installs"
+	@echo "make clean    remove everything that make has made"
+
+demo: $(INSTALLED)
+	@$(BIN)/python examples/demo.py
+
+test: test-engine $(INSTALLED)
+	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+# The engine's own tests, in C++, under the address and undefined-behaviour sanitizers.
+test-engine: $(BUILD_TOOLS)
+	@PYTHONPATH=build/tools build/tools/bin/cmake -S . -B build/tests -G Ninja -DEVERYSTEP_TESTS=ON \
+	    -DCMAKE_MAKE_PROGRAM=$(CURDIR)/build/tools/bin/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python --log-level=WARNING
+	@PYTHONPATH=build/tools build/tools/bin/cmake --build build/tests
+	@PYTHONPATH=build/tools build/tools/bin/ctest --test-dir build/tests --output-on-failure
+
+lint: $(PACKAGES)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+
+format: $(PACKAGES)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+bench: $(INSTALLED) $(PEERS)
+	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+lock: $(PACKAGES)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
+
+clean:
+	rm -rf .venv .venv-bench .nox build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f src/everystep/*.so
+	find src tests benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
+
+# ---- Set-up ----
+
+.venv/bin/python:
+	@PYTHON="$(PYTHON)" sh tools/prerequisites.sh
+	@$(PYTHON) -m venv .venv
+
+$(PACKAGES): requirements/dev.lock | .venv/bin/python
+	@echo "Installing Python packages into .venv; the first time takes a minute or two."
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements/dev.lock
+	@touch $@
+
+# The build's tools are a folder of their own, since jaxlib, whose headers the build needs, is another version in .venv.
+$(BUILD_TOOLS): requirements/build.lock | .venv/bin/python
+	@rm -rf build/tools
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --target build/tools -r requirements/build.lock
+	@touch $@
+
+# Editable: Python files are used where they lie.
+$(INSTALLED): $(ENGINE) CMakeLists.txt pyproject.toml $(BUILD_TOOLS) $(PACKAGES)
+	@echo "Building the engine."
+	@PYTHONPATH=build/tools PATH="$(CURDIR)/build/tools/bin:$$PATH" \
+	    $(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PEERS): requirements/bench.lock | .venv/bin/python
+	@echo "Installing the benchmarks' peers into .venv-bench."
+	@rm -rf .venv-bench
+	@$(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -qq -r requirements/bench.lock
+	@touch $@
+
+.PHONY: help demo test test-engine lint format bench lock clean
