@@ -1,0 +1,1 @@
+"""One module for each framework under Keras that the engine runs in."""

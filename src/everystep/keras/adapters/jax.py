@@ -1,0 +1,276 @@
+"""The engine inside JAX: two foreign calls that XLA makes, and their rules for differentiation and vmap.
+
+`run` has the signature of `everystep.keras.loop.run`, its activations given by name. Its gradient is the engine's own.
+Under `vmap` the mapped axis joins the batch, and the result is one call; where weights are mapped, and for gradients,
+whose weights differ from row to row of the mapped axis, the calls are made one after the other.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+from everystep.cells import CELLS
+from everystep.engine import activation_code
+from everystep.errors import DifferentiationError
+from everystep.keras.loop import Outputs
+
+Tensor = Any  # a jax.Array or a tracer of one
+
+OLDEST_JAXLIB = (0, 7, 2)  # the one whose headers the XLA module is compiled against
+
+
+class Options(NamedTuple):
+    """What is known when a call is traced: hashable, and no array."""
+
+    cell: str
+    activation: str
+    recurrent_activation: str
+    backwards: bool
+    sequences: bool
+    cells: bool
+    gates: bool
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of a foreign call."""
+        return {
+            "cell": list(CELLS).index(self.cell),
+            "activation": activation_code("activation", self.activation),
+            "recurrent_activation": activation_code("recurrent_activation", self.recurrent_activation),
+            "backwards": self.backwards,
+        }
+
+
+class Inputs(NamedTuple):
+    """The arrays of a run, in the order of `enum Input` in engine/bind/xla_module.cc; None for what it goes without."""
+
+    x: Tensor  # (B,T,I)
+    h0: Tensor  # (B,H)
+    c0: Tensor  # (B,H)
+    kernel: Tensor  # (I,GH)
+    recurrent_kernel: Tensor  # (H,GH)
+    bias: Tensor | None  # (GH)
+    mask: Tensor | None  # (B,T) bool
+    resets: Tensor | None  # (B,T) bool
+    reset_h: Tensor | None  # (B,H)
+    reset_c: Tensor | None  # (B,H)
+    dropout: Tensor | None  # (G,B,I)
+    recurrent_dropout: Tensor | None  # (G,B,H)
+
+
+FLAGS = ("mask", "resets")  # what has no gradient
+WEIGHTS = ("kernel", "recurrent_kernel", "bias")
+BATCH_SECOND = ("dropout", "recurrent_dropout")  # (G,B,...): every other array of a run that is no weight starts with B
+
+
+class Results(NamedTuple):
+    """What a forward call writes, in the order of `enum Output`; None for what was not asked for."""
+
+    h: Tensor | None  # (B,T,H)
+    c: Tensor | None  # (B,T,H)
+    gates: Tensor | None  # (B,T,G,H)
+    tape: Tensor | None  # (B,T,G,H)
+    last_h: Tensor  # (B,H)
+    last_c: Tensor  # (B,H)
+
+
+@cache
+def unavailable(dtype: str) -> str | None:
+    """Why the engine cannot run here in this dtype; None if it can."""
+    version = importlib.metadata.version("jaxlib")
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < OLDEST_JAXLIB:
+        return f"jaxlib {version} is older than {'.'.join(map(str, OLDEST_JAXLIB))}"
+    if jax.default_backend() != "cpu":
+        return f"JAX computes on {jax.default_backend()}; the engine runs on a CPU"
+    _register()
+    return None
+
+
+def run(
+    cell: str,
+    x: Tensor,
+    states: Sequence[Tensor],
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    *,
+    mask: Tensor | None = None,
+    resets: Tensor | None = None,
+    reset_states: Sequence[Tensor] | None = None,
+    dropout: Tensor | None = None,
+    recurrent_dropout: Tensor | None = None,
+    backwards: bool = False,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    sequences: bool = True,
+    cells: bool = False,
+    gates: bool = False,
+) -> Outputs:
+    """Runs whole sequences on the engine; see `everystep.keras.loop.run` for the arguments and what comes back.
+
+    Raises:
+        DifferentiationError: when a derivative of its gradient is taken.
+    """
+    options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
+    reset: Sequence[Tensor | None] = (None, None)
+    if resets is not None:
+        reset = states if reset_states is None else reset_states
+    inputs = Inputs(x, *states, kernel, recurrent_kernel, bias, mask, resets, *reset, dropout, recurrent_dropout)
+    return _run(options, inputs)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _run(options: Options, inputs: Inputs) -> Outputs:
+    found = _forward(options, inputs, record=False)
+    return _outputs(options, found)
+
+
+def _run_forward(options: Options, inputs: Inputs) -> tuple[Outputs, Any]:
+    found = _forward(options, inputs, record=True)
+    return _outputs(options, found), (inputs, found.h, found.c, found.tape)
+
+
+def _run_backward(options: Options, kept: Any, d: Outputs) -> tuple[Inputs]:
+    inputs, *recorded = kept
+    d_h, (d_last_h, d_last_c) = d.h, d.states
+    if not options.sequences:  # then h is the last h once more
+        d_h, d_last_h = None, d_last_h + d_h
+    return (_backward(options, inputs, [*recorded, d_h, d.cells, d.gates, d_last_h, d_last_c]),)
+
+
+_run.defvjp(_run_forward, _run_backward)
+
+
+def _outputs(options: Options, found: Results) -> Outputs:
+    return Outputs(
+        h=found.h if options.sequences else found.last_h,
+        states=(found.last_h, found.last_c),
+        cells=found.c if options.cells else None,
+        gates=found.gates if options.gates else None,
+    )
+
+
+# ---- The two calls ----
+
+
+def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
+    (B, T, _), H, G = inputs.x.shape, inputs.h0.shape[1], len(CELLS[options.cell].gates)
+    asked = Results(
+        h=(B, T, H) if options.sequences or record else None,
+        c=(B, T, H) if options.cells or record else None,
+        gates=(B, T, G, H) if options.gates else None,
+        tape=(B, T, G, H) if record else None,
+        last_h=(B, H),
+        last_c=(B, H),
+    )
+
+    @custom_vmap
+    def call(inputs: Inputs) -> list[Tensor]:
+        shapes = Results(*(s if s is None else (inputs.x.shape[0], *s[1:]) for s in asked))
+        return _call("everystep_run", inputs, shapes, inputs.x.dtype, options)
+
+    @call.def_vmap
+    def call_mapped(size: int, mapped: list[Inputs], inputs: Inputs) -> tuple[list[Tensor], list[bool]]:
+        if any(getattr(mapped[0], name) for name in WEIGHTS):
+            found = _one_by_one(call, mapped, inputs)
+        else:
+            found = [v.reshape(size, v.shape[0] // size, *v.shape[1:]) for v in call(_fold(size, mapped[0], inputs))]
+        return found, [True] * len(found)
+
+    return Results(*_spread(_no_derivative(call)(inputs), asked))
+
+
+def _backward(options: Options, inputs: Inputs, arriving: list[Tensor | None]) -> Inputs:
+    floats = [(v is not None and v.dtype != bool, v) for v in inputs]
+    shapes = [v.shape if is_float else None for is_float, v in floats]
+    written = [shape for name, shape in zip(Inputs._fields, shapes, strict=True) if name not in FLAGS]
+
+    @custom_vmap
+    def call(inputs: Inputs, arriving: list[Tensor | None]) -> list[Tensor]:
+        return _call("everystep_run_backward", [*inputs, *arriving], written, inputs.x.dtype, options)
+
+    @call.def_vmap
+    def call_mapped(size: int, mapped: Any, *args: Any) -> tuple[list[Tensor], list[bool]]:
+        found: list[Tensor] = _one_by_one(call, mapped, *args)
+        return found, [True] * len(found)
+
+    return Inputs(*_spread(_no_derivative(call)(inputs, arriving), shapes))
+
+
+def _call(target: str, arrays: Any, shapes: Any, dtype: Any, options: Options) -> list[Tensor]:
+    """A foreign call; returns the results that have a shape, in their order."""
+    results = [jax.ShapeDtypeStruct((0,) if shape is None else shape, dtype) for shape in shapes]
+    nothing = jnp.zeros((0,), dtype)
+    arguments = [nothing if v is None else v for v in arrays]
+    found = jax.ffi.ffi_call(target, results)(*arguments, **options.attributes())
+    return [v for v, shape in zip(found, shapes, strict=True) if shape is not None]
+
+
+def _spread(found: list[Tensor], shapes: Any) -> list[Tensor | None]:
+    """The results again with None where there is no shape."""
+    left = iter(found)
+    return [None if shape is None else next(left) for shape in shapes]
+
+
+@cache
+def _register() -> None:
+    from everystep import _xla
+
+    for name, target in _xla.targets().items():
+        jax.ffi.register_ffi_target(name, target, platform="cpu")
+
+
+# ---- vmap ----
+
+
+def _fold(size: int, mapped: Inputs, inputs: Inputs) -> Inputs:
+    """Every array that has a batch axis, with the mapped axis, (N,B,...), folded into it, (NB,...)."""
+
+    def fold(name: str, is_mapped: bool, v: Tensor) -> Tensor:
+        if v is None or name in WEIGHTS:
+            return v
+        if not is_mapped:
+            v = jnp.broadcast_to(v, (size, *v.shape))
+        if name in BATCH_SECOND:  # (N,G,B,...)
+            v = jnp.moveaxis(v, 0, 1)
+            return v.reshape(v.shape[0], size * v.shape[2], *v.shape[3:])
+        return v.reshape(size * v.shape[1], *v.shape[2:])
+
+    return Inputs(*(fold(*each) for each in zip(Inputs._fields, mapped, inputs, strict=True)))
+
+
+def _one_by_one(call: Callable[..., Any], mapped: Any, *args: Any) -> Any:
+    """call(*args) for each row of the mapped axis, in a loop."""
+    leaves, tree = jax.tree.flatten(args)
+    flags = jax.tree.leaves(mapped)
+    assert len(flags) == len(leaves)
+
+    def one(rows: list[Tensor]) -> Any:
+        left = iter(rows)
+        return call(*jax.tree.unflatten(tree, [next(left) if f else v for f, v in zip(flags, leaves, strict=True)]))
+
+    return jax.lax.map(one, [v for f, v in zip(flags, leaves, strict=True) if f])
+
+
+# ---- Derivatives ----
+
+
+def _no_derivative(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call, raising when a derivative of it is taken: the gradient of a run is computed, not differentiated."""
+    guarded = jax.custom_jvp(call)
+
+    @guarded.defjvp
+    def refuse(primals: Any, tangents: Any) -> Any:
+        raise DifferentiationError(
+            "everystep's engine has first derivatives by reverse mode only, and a derivative of its gradient, or of a "
+            "run that is being recorded for one, was asked for. Use Keras's own layers for that: "
+            "everystep.keras.without_engine(model)."
+        )
+
+    return guarded
