@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -76,17 +77,14 @@ class Pool {
     for (std::thread& worker : workers_) worker.join();
   }
 
-  // False, and nothing done, where another caller holds the pool.
+  // False, and nothing done, where another caller holds the pool or the system gives no more threads.
   bool run(int members, void (*work)(void*, int, int, Barrier&), void* argument) {
     std::unique_lock owner(owner_, std::try_to_lock);
     if (!owner) return false;
     Barrier barrier(members);
     {
       std::lock_guard lock(mutex_);
-      while (static_cast<int>(workers_.size()) < members - 1) {
-        const int member = static_cast<int>(workers_.size()) + 1;
-        workers_.emplace_back([this, member, seen = ticket_.load()] { serve(member, seen); });
-      }
+      if (!grow(members - 1)) return false;
       job_ = {work, argument, members, &barrier};
       running_.store(members - 1, std::memory_order_relaxed);
       ticket_.fetch_add(1, std::memory_order_release);
@@ -98,6 +96,16 @@ class Pool {
   }
 
  private:
+  bool grow(int workers) try {
+    while (static_cast<int>(workers_.size()) < workers) {
+      const int member = static_cast<int>(workers_.size()) + 1;
+      workers_.emplace_back([this, member, seen = ticket_.load()] { serve(member, seen); });
+    }
+    return true;
+  } catch (const std::system_error&) {
+    return false;
+  }
+
   void serve(int member, uint64_t seen) {
     const FloatModes modes;
     for (;;) {

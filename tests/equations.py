@@ -192,7 +192,10 @@ ACTIVATIONS: dict[str, tuple[Function, Function]] = {
     "softplus": (_softplus, _sigmoid),
     "softsign": (lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2),
     "squareplus": (lambda z: (z + np.sqrt(z * z + 4)) / 2, lambda z: (1 + z / np.sqrt(z * z + 4)) / 2),
-    "soft_shrink": (lambda z: np.sign(z) * np.maximum(np.abs(z) - 0.5, 0), lambda z: _inside(-np.abs(z), -np.inf, -0.5)),
+    "soft_shrink": (
+        lambda z: np.sign(z) * np.maximum(np.abs(z) - 0.5, 0),
+        lambda z: _inside(-np.abs(z), -np.inf, -0.5),
+    ),
     "hard_shrink": (lambda z: np.where(np.abs(z) > 0.5, z, 0), lambda z: _inside(-np.abs(z), -np.inf, -0.5)),
     "tanh_shrink": (lambda z: z - np.tanh(z), lambda z: np.tanh(z) ** 2),
     "sparse_plus": (

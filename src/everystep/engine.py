@@ -8,6 +8,7 @@ B batch, T time steps, I input features, H units, G gates.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -231,9 +232,7 @@ def step(
     else:
         last = _check_states("out", packed, out, B)
     g = np.empty((B, 1, len(packed.cell.gates), H), dtype) if gates else None
-    _engine.run(
-        **arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last
-    )
+    _engine.run(**arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last)
     return Step(last, None if g is None else g[:, 0])
 
 
@@ -260,7 +259,7 @@ def run_backward(
     """
     arguments = record.arguments
     cell = list(CELLS.values())[arguments["cell"]]
-    (B, T, I), (H, _), G = arguments["x"].shape, recurrent_kernel.shape, len(cell.gates)  # noqa: E741
+    (B, T, I), (H, _), G = arguments["x"].shape, recurrent_kernel.shape, len(cell.gates)
     dtype = record.h.dtype
     weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
     for name, shape in cell.weight_shapes(I, record.h.shape[2]).items():
@@ -319,7 +318,8 @@ def pack_matrix(matrix: Array) -> PackedMatrix:
         raise ShapeError(f"matrix must be (K,N); got {matrix.shape}")
     _check_float("matrix", matrix)
     matrix = _check("matrix", matrix, matrix.shape, matrix.dtype)
-    return PackedMatrix(*matrix.shape, _engine.pack_matrix(matrix))
+    K, N = matrix.shape
+    return PackedMatrix(K, N, _engine.pack_matrix(matrix))
 
 
 def product(
@@ -377,6 +377,19 @@ def set_num_threads(n: int) -> None:
 
 
 # ---- Checks ----
+
+
+def _check_environment() -> None:
+    """The engine takes its own choice where an environment variable says what cannot be; the user should know."""
+    instruction_set = os.environ.get("EVERYSTEP_INSTRUCTION_SET")
+    if instruction_set and instruction_set != _engine.instruction_set():
+        raise OptionError(
+            f"EVERYSTEP_INSTRUCTION_SET is {instruction_set!r}, which this machine does not run: its best is "
+            f"{_engine.instruction_set()!r}. Unset it, or choose 'avx512', 'avx2' or 'baseline' as the machine allows."
+        )
+    threads = os.environ.get("EVERYSTEP_NUM_THREADS")
+    if threads and not (threads.isdecimal() and int(threads) > 0):
+        raise OptionError(f"EVERYSTEP_NUM_THREADS must be a whole number from 1 on; got {threads!r}")
 
 
 def activation_code(argument: str, name: str) -> int:
@@ -443,3 +456,6 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
 def _check_float(name: str, array: Array) -> None:
     if array.dtype not in FLOATS:
         raise DtypeError(f"{name} must be float32 or float64; got {array.dtype}")
+
+
+_check_environment()

@@ -13,7 +13,7 @@ from keras.src.backend.common import dtypes
 
 from everystep.keras.layers import LSTM
 
-B, T, I, H = 3, 4, 2, 3  # noqa: E741
+B, T, I, H = 3, 4, 2, 3
 
 
 @contextmanager

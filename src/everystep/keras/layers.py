@@ -3,7 +3,6 @@
 from typing import Any
 
 import keras
-
 from everystep.keras.containers import Bidirectional, TimeDistributed
 from everystep.keras.lstm import LSTM
 

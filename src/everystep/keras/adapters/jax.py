@@ -88,7 +88,6 @@ def unavailable(dtype: str) -> str | None:
         return f"jaxlib {version} is older than {'.'.join(map(str, OLDEST_JAXLIB))}"
     if jax.default_backend() != "cpu":
         return f"JAX computes on {jax.default_backend()}; the engine runs on a CPU"
-    _register()
     return None
 
 
@@ -118,10 +117,11 @@ def run(
         DifferentiationError: when a derivative of its gradient is taken.
     """
     options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
-    reset: Sequence[Tensor | None] = (None, None)
-    if resets is not None:
-        reset = states if reset_states is None else reset_states
-    inputs = Inputs(x, *states, kernel, recurrent_kernel, bias, mask, resets, *reset, dropout, recurrent_dropout)
+    reset_h, reset_c = (None, None) if resets is None else states if reset_states is None else reset_states
+    h0, c0 = states
+    inputs = Inputs(
+        x, h0, c0, kernel, recurrent_kernel, bias, mask, resets, reset_h, reset_c, dropout, recurrent_dropout
+    )
     return _run(options, inputs)
 
 
@@ -172,7 +172,8 @@ def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
 
     @custom_vmap
     def call(inputs: Inputs) -> list[Tensor]:
-        shapes = Results(*(s if s is None else (inputs.x.shape[0], *s[1:]) for s in asked))
+        batch = inputs.x.shape[0]  # B, or what vmap has folded into it
+        shapes = [None if shape is None else (batch, *shape[1:]) for shape in asked]
         return _call("everystep_run", inputs, shapes, inputs.x.dtype, options)
 
     @call.def_vmap
@@ -205,6 +206,7 @@ def _backward(options: Options, inputs: Inputs, arriving: list[Tensor | None]) -
 
 def _call(target: str, arrays: Any, shapes: Any, dtype: Any, options: Options) -> list[Tensor]:
     """A foreign call; returns the results that have a shape, in their order."""
+    _register()
     results = [jax.ShapeDtypeStruct((0,) if shape is None else shape, dtype) for shape in shapes]
     nothing = jnp.zeros((0,), dtype)
     arguments = [nothing if v is None else v for v in arrays]
