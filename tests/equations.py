@@ -98,7 +98,7 @@ def lstm_gradient(
     activation: str = "tanh",
     recurrent_activation: str = "sigmoid",
 ) -> dict[str, Array]:
-    """The gradient of sum(d_h * h) + sum(d_c * c) + sum(d_gates * gates) + sum(d_states * states), by the chain rule."""
+    """The gradient of sum(d_h h) + sum(d_c c) + sum(d_gates gates) + sum(d_states states), by the chain rule."""
     (B, T, I), H = x.shape, d_h.shape[2]
     s, ds = ACTIVATIONS[recurrent_activation]
     a, da = ACTIVATIONS[activation]

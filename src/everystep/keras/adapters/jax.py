@@ -119,10 +119,8 @@ def run(
     options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
     reset_h, reset_c = (None, None) if resets is None else states if reset_states is None else reset_states
     h0, c0 = states
-    inputs = Inputs(
-        x, h0, c0, kernel, recurrent_kernel, bias, mask, resets, reset_h, reset_c, dropout, recurrent_dropout
-    )
-    return _run(options, inputs)
+    weights = (kernel, recurrent_kernel, bias)
+    return _run(options, Inputs(x, h0, c0, *weights, mask, resets, reset_h, reset_c, dropout, recurrent_dropout))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -188,8 +186,7 @@ def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
 
 
 def _backward(options: Options, inputs: Inputs, arriving: list[Tensor | None]) -> Inputs:
-    floats = [(v is not None and v.dtype != bool, v) for v in inputs]
-    shapes = [v.shape if is_float else None for is_float, v in floats]
+    shapes = [None if v is None or v.dtype == bool else v.shape for v in inputs]
     written = [shape for name, shape in zip(Inputs._fields, shapes, strict=True) if name not in FLAGS]
 
     @custom_vmap
