@@ -79,9 +79,7 @@ def processor() -> str:
 
 
 def duration(seconds: float) -> str:
-    for unit, scale in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
-        if seconds * scale >= 1:
-            break
+    unit, scale = next((unit for unit in (("s", 1), ("ms", 1e3)) if seconds * unit[1] >= 1), ("µs", 1e6))
     return f"{seconds * scale:.3g} {unit}"
 
 
@@ -94,8 +92,8 @@ def markdown(found: dict[str, Any]) -> str:
         f"{found['date']}, {found['processor']}, {found['threads']} thread(s), float32. {versions}.",
         "",
         "Median of all calls, and their quartiles. *Speed* is that of the fastest peer's median: 2 is twice as fast. "
-        "*FMA peak* is the share of the multiply-adds that this machine was measured to do, *roofline* the share of the "
-        "speed that these, and reading the recurrent kernel at every step, allow.",
+        "*FMA peak* is the share of the multiply-adds a second that this machine was measured to do, *roofline* the share "
+        "of the speed that these, and reading the recurrent kernel at every step, allow.",
         f"Measured multiply-adds: {peaks}.",
     ]
     tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

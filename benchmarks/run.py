@@ -1,8 +1,8 @@
 """Times the LSTM forward, and forward with all gradients, beside its peers: `make bench`.
 
 Each peer is a process of its own, stopped while another one runs, so that threads which spin while they wait disturb
-nobody. The peers take turns, many times over; what a table shows are the median and the quartiles of all calls. Before a
-peer is timed, its results are compared with the textbook loop of tests/equations.py in float64.
+nobody. The peers take turns, many times over; the tables show the median and the quartiles of all calls. Before a peer
+is timed, its results are compared with the textbook loop of tests/equations.py in float64.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A peer in a process of its own: `python worker.py PEER` tells its versions, then answers requests, a line of JSON each.
+"""A peer in a process of its own: `python worker.py PEER` tells its versions, then answers requests in lines of JSON.
 
 {"prepare": [B, T, I, H], "gradients": false, "save": path}  makes one call; its results go into an .npz file
 {"time": seconds}                                            makes calls for about that long; the seconds of each
