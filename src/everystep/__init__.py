@@ -1,0 +1,48 @@
+"""Recurrent networks with every state in reach. Public names are imported when they are first used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> the module that has it; None: the name is itself a module of this package.
+_NAMES = {
+    "layers": None,
+    "models": None,
+    "Input": "everystep.layers",
+    "Model": "everystep.models",
+    "Sequential": "everystep.models",
+    "from_keras": "everystep.saved.keras_config",
+    "explain": "everystep.states.explain",
+    "engine_info": "everystep.engine",
+    "set_num_threads": "everystep.engine",
+}
+
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "engine_info",
+    "explain",
+    "from_keras",
+    "layers",
+    "models",
+    "set_num_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    where = _NAMES[name]
+    value: Any = importlib.import_module(where or f"{__name__}.{name}")
+    if where:
+        value = getattr(value, name)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

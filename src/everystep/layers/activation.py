@@ -1,0 +1,30 @@
+"""An activation as a layer of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everystep.engine import Array
+from everystep.layers.activations import activate, activation_name
+from everystep.layers.base import Config, Layer
+
+
+class Activation(Layer):
+    """Keras's Activation: an activation of each number, or of each row along the last axis (softmax, log_softmax).
+
+    Args:
+        activation: by name.
+        options: of `Layer`.
+    """
+
+    def __init__(self, activation: Any, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activation_name(self.name, "activation", activation)
+
+    def apply(self, inputs: Array) -> Array:
+        return activate(self.activation, np.ascontiguousarray(inputs))
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "activation": self.activation}

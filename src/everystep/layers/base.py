@@ -1,0 +1,380 @@
+"""What every layer is: a name, weights, a config as in Keras, and two verbs with explicit state.
+
+    outputs, state = layer.run(inputs, state)        whole sequences, (B,T,...)
+    outputs_t, state = layer.step(inputs_t, state)   one time step of them, (B,...), without the time axis
+
+Both take the state that the other returned, so a sequence may be cut anywhere: run on chunks and step by step give
+the same bits as one run. `initial_state(B)` is the state before the first step, and so is None; a layer that
+carries nothing has the state (). The state is new each time, and what was passed is left as it was.
+
+Masks go beside the arrays: a layer that looks at one takes it as `mask`, (B,T) bool in run and (B) in step.
+`compute_mask(inputs, mask)` is the mask of what it returns, in the same form, in run and in step alike: so
+Masking and Embedding make a mask at a step too. A layer that cannot be stepped says why in `step_obstacle()`.
+
+Called on symbolic tensors, `layer(x)` enters a call in the graph and returns tensors; called on arrays it builds
+itself if need be, runs, and returns arrays. B batch, T time steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from everystep.engine import FLOATS, Array
+from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.initializers import Initializer
+from everystep.layers.naming import snake_case, unique_name
+from everystep.layers.structure import flatten, map_leaves
+from everystep.layers.tensor import Node, Shape, Tensor, has_tensor
+
+Config = dict[str, Any]
+State = Any  # of one layer; () where it carries nothing
+
+
+class Operation:
+    """What a graph is made of: a layer, or a small function of tensors that a mask is computed by."""
+
+    module: ClassVar[str]  # where Keras has it
+
+    def __init__(self, name: str | None) -> None:
+        self.name = unique_name(snake_case(self.kind)) if name is None else name
+        if not isinstance(self.name, str) or not self.name or "/" in self.name:
+            raise OptionError(f"a layer's name must be a string that is not empty and holds no '/'; got {name!r}")
+        self.nodes: list[Node] = []
+
+    @property
+    def kind(self) -> str:
+        """The name of Keras's class."""
+        return type(self).__name__
+
+    @property
+    def output(self) -> Any:
+        """What the layer returned, if it was called on symbolic tensors once."""
+        outputs = self._only_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    @property
+    def input(self) -> Any:
+        """What the layer was called on, if it was called on symbolic tensors once."""
+        inputs = self._only_node("input").inputs
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+
+    def _only_node(self, wanted: str) -> Node:
+        if len(self.nodes) != 1:
+            raise GraphError(f"layer {self.name!r} has no single {wanted}: it is called {len(self.nodes)} times")
+        return self.nodes[0]
+
+
+class Layer(Operation):
+    """The base of all layers.
+
+    Args:
+        name: in messages, configs and `get_layer`; by default the class's, numbered, as in Keras.
+        dtype: "float32" or "float64": of the weights and of what the layer computes. Nothing is cast in between.
+        trainable, activity_regularizer: kept for `to_keras()`; they change nothing here.
+        input_shape: without the batch; Sequential begins with an Input of this shape.
+    """
+
+    module: ClassVar[str] = "keras.layers"
+    call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
+    passes_mask: ClassVar[bool] = True  # whether compute_mask is to be asked at all
+    any_dtype: ClassVar[bool] = False  # whether inputs may be of another dtype than the layer
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        activity_regularizer: Any = None,
+        input_shape: Sequence[int | None] | None = None,
+        **unknown: Any,
+    ) -> None:
+        super().__init__(name)
+        if unknown:
+            raise OptionError(f"{type(self).__name__} has no argument {', '.join(map(repr, unknown))}")
+        self.dtype = dtype_name(self.name, dtype)
+        self.trainable = trainable
+        self.activity_regularizer = activity_regularizer
+        self.input_shape_argument = None if input_shape is None else tuple(input_shape)
+        self.built_shape: Any = None
+        self._weights: dict[str, Array] = {}
+
+    # ---- What a layer defines ----
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the weights, for inputs of this shape."""
+
+    def apply(self, inputs: Any) -> Any:
+        """The outputs of a layer that carries no state, the same function of a whole sequence and of a step."""
+        raise NotImplementedError
+
+    def run(self, inputs: Any, state: State = None, **call: Any) -> tuple[Any, State]:
+        """Whole sequences: what the layer returns, and the state after the last step."""
+        return self.apply(inputs, **call), ()
+
+    def step(self, inputs_t: Any, state: State = None, **call: Any) -> tuple[Any, State]:
+        """One time step, without the time axis: what the layer returns for it, and the state after it.
+
+        Raises:
+            UnsupportedError: `step_obstacle` says why.
+        """
+        self.check_step()
+        return self.apply(inputs_t, **call), ()
+
+    def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
+        """`run` or `step` inside a model: what the layer returns, its masks, and the state after it.
+
+        Args:
+            verb: "run" or "step".
+            mask: that comes with the inputs, in their structure.
+            call: the call's arguments by name.
+        """
+        call = dict(call)
+        inputs = call.pop(self.call_arguments[0])
+        if call.get("mask") is not None:
+            mask = call["mask"]
+        elif self.takes_implicit_mask(call):
+            call["mask"] = mask
+        outputs, state = getattr(self, verb)(inputs, state, **call)
+        masks = self.compute_mask(inputs, mask) if self.passes_mask else None
+        return outputs, masks, state
+
+    def initial_state(self, batch_size: int) -> State:
+        """Before the first step."""
+        return ()
+
+    def step_obstacle(self) -> str | None:
+        """Why `step` cannot give what `run` gives; None where it can."""
+        return None
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        """The mask of the outputs, one for each where there are several; of arrays or of symbolic tensors."""
+        return mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of what the layer returns, a list of shapes where it returns several."""
+        return input_shape
+
+    def output_words(self) -> list[str]:
+        """What each returned tensor is, in a few words."""
+        return ["output"]
+
+    def output_dtype(self, inputs: Any) -> str:
+        return self.dtype
+
+    def get_config(self) -> Config:
+        """The constructor's arguments, as in the config of Keras's layer of that name."""
+        config: Config = {"name": self.name, "trainable": self.trainable, "dtype": policy(self.dtype)}
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = self.activity_regularizer
+        return config
+
+    def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
+        """Whether a call without a mask uses the one that comes with the inputs."""
+        return "mask" in self.call_arguments
+
+    # ---- Weights ----
+
+    def add_weight(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
+        self._weights[name] = initializer(shape, self.dtype)
+
+    @property
+    def built(self) -> bool:
+        return self.built_shape is not None
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Every weight by name, in Keras's order; read-only views."""
+        views = {name: weight.view() for name, weight in self._weights.items()}
+        for view in views.values():
+            view.flags.writeable = False
+        return views
+
+    def get_weights(self) -> list[Array]:
+        """Copies of the weights, in Keras's order."""
+        return [weight.copy() for weight in self._weights.values()]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Takes numbers for all weights, in the order of `get_weights`; they are rounded to the layer's dtype.
+
+        Raises:
+            ShapeError: their count or a shape does not fit. DtypeError: they are not real numbers.
+        """
+        self._require_built("set_weights")
+        if len(weights) != len(self._weights):
+            raise ShapeError(
+                f"layer {self.name!r} has {len(self._weights)} weights ({', '.join(self._weights) or 'none'}); "
+                f"got {len(weights)}"
+            )
+        taken = {}
+        for (name, old), given in zip(self._weights.items(), weights, strict=True):
+            new = np.asarray(given)
+            if new.shape != old.shape:
+                raise ShapeError(f"layer {self.name!r}: {name} must be of shape {old.shape}; got {new.shape}")
+            if new.dtype.kind not in "biuf":
+                raise DtypeError(f"layer {self.name!r}: {name} must hold real numbers; got {new.dtype}")
+            taken[name] = np.array(new, self.dtype, order="C")
+        self._weights = taken
+        self.weights_changed()
+
+    def weights_changed(self) -> None:
+        """Called when the weights are new; a layer that keeps them packed packs them again."""
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        self._require_built("count_params")
+        return sum(weight.size for weight in self._weights.values())
+
+    def _require_built(self, what: str) -> None:
+        if not self.built:
+            raise GraphError(
+                f"layer {self.name!r} has no weights yet, for {what}: call it on its inputs first, which says their size"
+            )
+
+    # ---- Calls ----
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.bind(args, kwargs)
+        if has_tensor(args, kwargs):
+            return self._call_symbolically(call, args, kwargs)
+        call = {name: map_leaves(self._converted, value) for name, value in call.items() if value is not None}
+        inputs = call.pop(self.call_arguments[0])
+        self.ensure_built(inputs)
+        return self.run(inputs, **call)[0]
+
+    def ensure_built(self, inputs: Any) -> None:
+        """Builds the layer for these arrays or tensors unless it is built; checks them if it is."""
+        if not self.built:
+            self.check(inputs)
+            shape = shapes_of(inputs)
+            self.build(shape)
+            self.built_shape = shape
+        self.check(inputs)
+
+    def check(self, inputs: Any) -> None:
+        """Raises unless the layer takes these arrays or tensors; a layer adds what it asks of their shapes."""
+        for leaf in flatten(inputs):
+            if not self.any_dtype and str(leaf.dtype) != self.dtype:
+                raise DtypeError(
+                    f"layer {self.name!r} is {self.dtype} and its input is {leaf.dtype}; nothing is cast between "
+                    f"layers. Give the layer, or the Input, the same dtype"
+                )
+
+    def check_step(self) -> None:
+        """Raises UnsupportedError where the layer cannot be stepped."""
+        obstacle = self.step_obstacle()
+        if obstacle:
+            raise UnsupportedError(f"layer {self.name!r} cannot go one step at a time: {obstacle}")
+
+    def _converted(self, value: Any) -> Any:
+        """An array that the user passes in a direct call; real numbers of any kind become the layer's."""
+        if isinstance(value, Sequence) or np.isscalar(value):
+            raise DtypeError(f"layer {self.name!r} takes NumPy arrays; got {type(value).__name__}")
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise DtypeError(f"layer {self.name!r} takes arrays of real numbers; got {array.dtype}")
+        if array.dtype.kind == "f" and not self.any_dtype:
+            array = array.astype(self.dtype, copy=False)
+        return np.ascontiguousarray(array).reshape(array.shape)
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """The call's arguments by name."""
+        names = self.call_arguments
+        if len(args) > len(names):
+            raise OptionError(f"layer {self.name!r} takes {len(names)} arguments ({', '.join(names)}); got {len(args)}")
+        call = dict(zip(names, args, strict=False))
+        for name, value in kwargs.items():
+            if name != "training" and name not in names:
+                raise OptionError(f"layer {self.name!r} has no call argument {name!r}; it has {', '.join(names)}")
+            if name in call:
+                raise OptionError(f"layer {self.name!r} was given {name} twice")
+            call[name] = value
+        if call.pop("training", None):
+            raise UnsupportedError(
+                f"layer {self.name!r} was called with training=True, and only runs. "
+                "Train with model.to_keras(), or with the same code under everystep.keras"
+            )
+        if call.get(names[0]) is None:
+            raise OptionError(f"layer {self.name!r} was called without its {names[0]}")
+        return call
+
+    def _call_symbolically(self, call: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        inputs = call[self.call_arguments[0]]
+        for name, value in call.items():
+            for leaf in flatten(value):
+                if not isinstance(leaf, Tensor) and (leaf is not None or value is inputs):
+                    raise GraphError(
+                        f"layer {self.name!r} was called with symbolic tensors, and with a {type(leaf).__name__} in "
+                        f"its {name}: make that an Input of the model"
+                    )
+        mask = map_leaves(lambda tensor: tensor.mask, inputs)
+        if call.get("mask") is not None:
+            mask = call["mask"]
+        elif self.takes_implicit_mask(call) and has_tensor(mask) and self.enters_mask(args, kwargs):
+            kwargs = {**kwargs, "mask": mask}
+        self.ensure_built(inputs)
+        outputs = self.symbolic_outputs(inputs)
+        if self.passes_mask:
+            masks = self.compute_mask(inputs, mask)
+            for tensor, its_mask in zip(flatten(outputs), flatten(masks), strict=masks is not None):
+                tensor.mask = its_mask
+        Node(self, args, kwargs, outputs)
+        return outputs
+
+    def enters_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether the mask that comes with the inputs becomes an edge of the graph.
+
+        As in Keras; it makes no difference to what runs, but it does to the order of the model's layers.
+        """
+        return not kwargs and len(args) == 1 and isinstance(args[0], Tensor)
+
+    def symbolic_outputs(self, inputs: Any) -> Any:
+        """Tensors that stand for what a call on the tensors in `inputs` returns."""
+        shapes = self.compute_output_shape(shapes_of(inputs))
+        dtype = self.output_dtype(inputs)
+        if isinstance(shapes, list):
+            return tuple(Tensor(shape, dtype, self.name) for shape in shapes)
+        return Tensor(shapes, dtype, self.name)
+
+
+def shapes_of(inputs: Any) -> Any:
+    """The shape of an array or tensor, as a tuple; a list of shapes for a list of them."""
+    if isinstance(inputs, (list, tuple)):
+        return [shapes_of(inner) for inner in inputs]
+    return tuple(inputs.shape)
+
+
+def sizes_fit(shape: Shape, expected: Shape) -> bool:
+    """Whether two shapes agree where both are known."""
+    return len(shape) == len(expected) and all(a == b or None in (a, b) for a, b in zip(shape, expected, strict=True))
+
+
+def dtype_name(layer: str, dtype: Any) -> str:
+    """"float32" or "float64", from a name, a NumPy dtype, None, or Keras's config of a policy.
+
+    Raises:
+        UnsupportedError: another dtype, or a policy of mixed precision.
+    """
+    given = dtype
+    if isinstance(dtype, dict):
+        given = dtype.get("config", {}).get("name")
+    given = "float32" if given is None else given
+    if not isinstance(given, str):
+        given = getattr(given, "name", None) or np.dtype(given).name
+    if given not in [known.name for known in FLOATS]:
+        raise UnsupportedError(f"layer {layer!r}: dtype {given!r} is not one of float32, float64, which the engine has")
+    return str(given)
+
+
+def policy(dtype: str) -> Config:
+    """A dtype as Keras's configs hold it."""
+    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
+
+
+def whole_number(layer: str, argument: str, value: Any) -> int:
+    """Raises OptionError unless value is a whole number from 1 on."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise OptionError(f"layer {layer!r}: {argument} must be a whole number from 1 on; got {value!r}")
+    return int(value)

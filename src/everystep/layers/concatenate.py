@@ -1,0 +1,85 @@
+"""Several arrays side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everystep.engine import Array
+from everystep.errors import DtypeError, OptionError, ShapeError
+from everystep.layers import operations
+from everystep.layers.base import Config, Layer, shapes_of, sizes_fit
+from everystep.layers.operations import any_feature, joined_shape
+
+
+class Concatenate(Layer):
+    """Keras's Concatenate: a list of arrays, one after the other along an axis.
+
+    Args:
+        axis: counted with the batch axis, or from the last axis.
+        options: of `Layer`.
+    """
+
+    any_dtype = True
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        if isinstance(axis, bool) or not isinstance(axis, int):
+            raise OptionError(f"layer {self.name!r}: axis must be a whole number; got {axis!r}")
+        self.axis = axis
+
+    def build(self, input_shape: Any) -> None:
+        rank = len(input_shape[0])
+        self._rank = rank
+        self._from_end = self.axis - rank if self.axis >= 0 else self.axis  # the same axis with and without time
+
+    def check(self, inputs: Any) -> None:
+        if not isinstance(inputs, (list, tuple)) or not inputs:
+            raise ShapeError(f"layer {self.name!r} takes a list of arrays; got {type(inputs).__name__}")
+        if len({str(value.dtype) for value in inputs}) > 1:
+            raise DtypeError(
+                f"layer {self.name!r} takes arrays of one dtype; got {', '.join(str(v.dtype) for v in inputs)}"
+            )
+        shapes = shapes_of(inputs)
+        rank = len(shapes[0])
+        axis = self.axis % rank if -rank <= self.axis < rank else None
+        rest = [None if axis is None else (*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
+        if axis is None or not all(
+            len(shape) == rank and sizes_fit(other, rest[0]) for shape, other in zip(shapes, rest, strict=True)
+        ):
+            raise ShapeError(
+                f"layer {self.name!r} takes arrays that differ along axis {self.axis} alone; got "
+                f"{', '.join(map(str, shapes))}"
+            )
+
+    def apply(self, inputs: list[Array]) -> Array:
+        return np.concatenate(inputs, axis=self._from_end)
+
+    def step_obstacle(self) -> str | None:
+        return "it joins sequences along the time axis" if self._rank > 2 and self._from_end == 1 - self._rank else None
+
+    def compute_mask(self, inputs: Any, mask: Any) -> Any:
+        if mask is None or all(one is None for one in mask):
+            return None
+        full = []
+        for value, its_mask in zip(inputs, mask, strict=True):
+            if its_mask is None:
+                full.append(operations.apply("OnesLike", value, dtype="bool"))
+            elif its_mask.ndim < value.ndim:
+                per_step = operations.apply("ExpandDims", its_mask, axis=-1)
+                zeros = operations.apply("ZerosLike", value, dtype="bool")
+                full.append(operations.apply("LogicalOr", per_step, zeros))
+            else:
+                full.append(its_mask)
+        axis = self.axis if operations.has_tensor(full) else self._from_end
+        return any_feature(operations.apply("Concatenate", full, axis=axis))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return joined_shape(input_shape, self.axis)
+
+    def output_dtype(self, inputs: Any) -> str:
+        return str(inputs[0].dtype)
+
+    def get_config(self) -> Config:
+        return {**super().get_config(), "axis": self.axis}

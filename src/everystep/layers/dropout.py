@@ -1,0 +1,33 @@
+"""Dropout, which does nothing where nothing is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from everystep.engine import Array
+from everystep.errors import OptionError
+from everystep.layers.base import Config, Layer
+
+
+class Dropout(Layer):
+    """Hands on what it gets; its arguments are Keras's, kept for `to_keras()`."""
+
+    any_dtype = True
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **options: Any) -> None:
+        super().__init__(**options)
+        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+            raise OptionError(f"layer {self.name!r}: rate must be a number from 0 to 1; got {rate!r}")
+        self.rate = rate
+        self.noise_shape = noise_shape
+        self.seed = seed
+
+    def apply(self, inputs: Array) -> Array:
+        return inputs
+
+    def output_dtype(self, inputs: Any) -> str:
+        return str(inputs.dtype)
+
+    def get_config(self) -> Config:
+        own = {"rate": self.rate, "seed": self.seed, "noise_shape": self.noise_shape}
+        return {**super().get_config(), **own}

@@ -1,0 +1,21 @@
+"""Names that layers get when they are given none, as Keras makes them: lstm, lstm_1, input_layer."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+_taken: Counter[str] = Counter()
+
+
+def unique_name(base: str) -> str:
+    """base, base_1, base_2 and so on; counted for the whole process."""
+    count = _taken[base]
+    _taken[base] += 1
+    return f"{base}_{count}" if count else base
+
+
+def snake_case(name: str) -> str:
+    """InputLayer -> input_layer, LSTM -> lstm."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

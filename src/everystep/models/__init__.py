@@ -1,0 +1,6 @@
+"""Keras's models on NumPy and everystep's engine."""
+
+from everystep.models.model import Model
+from everystep.models.sequential import Sequential
+
+__all__ = ["Model", "Sequential"]

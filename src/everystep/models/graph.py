@@ -1,0 +1,129 @@
+"""A model's graph: which calls lead from its inputs to its outputs, in which order, and running them.
+
+The order of the operations is Keras's, because the order of a model's weights follows from it: by their distance to
+the outputs, the farthest first; among equals, as a search from the outputs backwards meets them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from everystep.errors import GraphError
+from everystep.layers.base import Layer, Operation, State
+from everystep.layers.structure import flatten, map_leaves
+from everystep.layers.tensor import Node, Tensor
+
+
+class Graph:
+    """The calls between some tensors.
+
+    Args:
+        inputs, outputs: the tensors, flat.
+
+    Attributes:
+        nodes: every call that is needed, each after those it depends on.
+        operations: what they call, in Keras's order.
+
+    Raises:
+        GraphError: an output does not follow from the inputs, or two layers have one name.
+    """
+
+    def __init__(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self.nodes, met = _search(inputs, outputs)
+        depths: dict[Operation, int] = {}
+        node_depths: dict[Node, int] = {}
+        inside = set(self.nodes)
+        for node in reversed(self.nodes):
+            depth = max(node_depths.get(node, 0), depths.get(node.operation, 0))
+            depths[node.operation] = node_depths[node] = depth
+            for parent in node.parents:
+                if parent in inside:
+                    node_depths[parent] = max(depth + 1, node_depths.get(parent, 0))
+        for tensor in inputs:  # one that no output needs
+            if tensor.history.operation not in depths and _is_input(tensor):
+                depths[tensor.history.operation] = 0
+                met[tensor.history.operation] = -1
+                self.nodes.append(tensor.history.operation.nodes[tensor.history.node_index])
+        self.operations = sorted(depths, key=lambda operation: (-depths[operation], met[operation]))
+        self._check_names()
+
+    def _check_names(self) -> None:
+        by_name: dict[str, Operation] = {}
+        for operation in self.operations:
+            if by_name.setdefault(operation.name, operation) is not operation:
+                raise GraphError(f"two layers of one model have the name {operation.name!r}: give one another name")
+
+    def run(
+        self, arrays: list[Any], masks: list[Any], states: dict[int, State], verb: str = "run"
+    ) -> tuple[list[Any], list[Any], dict[int, State]]:
+        """The outputs, their masks, and the states after it, from arrays for the inputs.
+
+        Args:
+            arrays, masks: one for each input, a mask may be None.
+            states: of every call that carries one, by its place in `nodes`; a call without starts from its own
+                initial state.
+            verb: "run" on whole sequences, or "step" on one time step of each.
+        """
+        found = {id(tensor): value for tensor, value in zip(self.inputs, arrays, strict=True)}
+        their_masks = {id(tensor): mask for tensor, mask in zip(self.inputs, masks, strict=True)}
+        after: dict[int, State] = {}
+
+        def value(leaf: Any) -> Any:
+            return found[id(leaf)] if isinstance(leaf, Tensor) else leaf
+
+        for place, node in enumerate(self.nodes):
+            operation = node.operation
+            if id(node.outputs[0]) in found:  # an input
+                continue
+            if isinstance(operation, Layer):
+                call = operation.bind(node.args, node.kwargs)
+                mask = map_leaves(lambda t: their_masks.get(id(t)), call[operation.call_arguments[0]])
+                call = {name: map_leaves(value, given) for name, given in call.items()}
+                outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
+                after[place] = state
+                if its_masks is not None:
+                    for tensor, mask in zip(node.outputs, flatten(its_masks), strict=True):
+                        their_masks[id(tensor)] = mask
+            else:
+                outputs, _ = getattr(operation, verb)(*map_leaves(value, node.args))
+            for tensor, array in zip(node.outputs, flatten(outputs), strict=True):
+                found[id(tensor)] = array
+        return [found[id(t)] for t in self.outputs], [their_masks.get(id(t)) for t in self.outputs], after
+
+
+def _is_input(tensor: Tensor) -> bool:
+    return not tensor.history.operation.nodes[tensor.history.node_index].inputs
+
+
+def _search(inputs: list[Tensor], outputs: list[Tensor]) -> tuple[list[Node], dict[Operation, int]]:
+    """The nodes from the inputs to the outputs, parents first; and when the search first met each operation."""
+    given = {id(tensor) for tensor in inputs}
+    nodes: list[Node] = []
+    done: set[Node] = set()
+    met: dict[Operation, int] = {}
+    for output in outputs:
+        # A stack of its own instead of recursion: a graph may be thousands of layers deep.
+        stack: list[tuple[Tensor, bool]] = [(output, False)]
+        while stack:
+            tensor, parents_done = stack.pop()
+            operation, node_index, _ = tensor.history
+            node = operation.nodes[node_index]
+            if parents_done:
+                if node not in done:
+                    done.add(node)
+                    nodes.append(node)
+                continue
+            if node in done:
+                continue
+            if not node.inputs and id(tensor) not in given:
+                raise GraphError(
+                    f"the outputs depend on the input {tensor.name!r}, which is not among the model's inputs: "
+                    f"{', '.join(repr(t.name) for t in inputs)}"
+                )
+            met.setdefault(operation, len(met))
+            stack.append((tensor, True))
+            if id(tensor) not in given:
+                stack.extend((parent, False) for parent in reversed(node.inputs))
+    return nodes, met

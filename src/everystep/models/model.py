@@ -1,0 +1,329 @@
+"""A model: layers called on one another, from inputs to outputs, under Keras's names."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from everystep.engine import Array
+from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.base import Config, Layer, State, shapes_of, sizes_fit, whole_number
+from everystep.layers.input import InputLayer
+from everystep.layers.operations import MaskOperation
+from everystep.layers.structure import flatten, map_leaves, pack
+from everystep.layers.tensor import Tensor
+from everystep.models import config as configs
+from everystep.models.graph import Graph
+from everystep.models.inputs import standardize
+from everystep.models.summary import summary_text
+
+
+class Model(Layer):
+    """Everything between some inputs and some outputs: Keras's functional Model, to run.
+
+    A model is a layer too: called on tensors it takes its place in another model, with its weights.
+
+    Args:
+        inputs: a tensor of `Input`, or a list or dictionary of them.
+        outputs: tensors that follow from them, in the structure in which `predict` returns arrays.
+        name: as of a layer.
+        trainable: kept for `to_keras()`.
+
+    Raises:
+        GraphError: the tensors do not form a graph.
+    """
+
+    module: ClassVar[str] = "keras.src.models.functional"
+    call_arguments = ("inputs", "training", "mask")
+    passes_mask = False  # in the graph, as in Keras; where it runs, each output has the mask of the layer it is from
+    any_dtype = True
+    graph: Graph | None
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
+        for argument, structure in (("inputs", inputs), ("outputs", outputs)):
+            for leaf in flatten(structure):
+                if not isinstance(leaf, Tensor):
+                    raise GraphError(
+                        f"model {self.name!r}: {argument} must be symbolic tensors, as Input and layers give them; "
+                        f"got {type(leaf).__name__}"
+                    )
+        for tensor in flatten(inputs):
+            if not isinstance(tensor.history.operation, InputLayer):
+                raise GraphError(
+                    f"model {self.name!r}: {tensor!r} is not made by Input. Make an Input of that shape, and call the "
+                    "layers on it again"
+                )
+        self._connect(inputs, outputs)
+
+    def _connect(self, inputs: Any, outputs: Any) -> None:
+        self.input_structure, self.output_structure = inputs, outputs
+        self.graph = Graph(flatten(inputs), flatten(outputs))
+        self.built_shape = shapes_of(self.inputs)
+
+    @property
+    def kind(self) -> str:
+        return "Functional"
+
+    # ---- Parts ----
+
+    def _connected(self) -> Graph:
+        if self.graph is None:
+            raise GraphError(
+                f"model {self.name!r} does not know its inputs yet: begin with an Input, or call it on an array"
+            )
+        return self.graph
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The input tensors, flat."""
+        return self._connected().inputs
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The output tensors, flat."""
+        return self._connected().outputs
+
+    @property
+    def input(self) -> Any:
+        """The inputs as they were passed to Model."""
+        self._connected()
+        return self.input_structure
+
+    @property
+    def output(self) -> Any:
+        """The outputs as they were passed to Model."""
+        self._connected()
+        return self.output_structure
+
+    @property
+    def input_names(self) -> list[str]:
+        return [tensor.history.operation.name for tensor in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """For each output, the name of the layer that returns it."""
+        return [tensor.history.operation.name for tensor in self.outputs]
+
+    @property
+    def input_shape(self) -> Any:
+        shapes = shapes_of(self.inputs)
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def output_shape(self) -> Any:
+        shapes = shapes_of(self.outputs)
+        return shapes[0] if len(shapes) == 1 else shapes
+
+    @property
+    def operations(self) -> list[Any]:
+        """The layers, and what masks are computed by, in Keras's order."""
+        return self._connected().operations
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in Keras's order, each once."""
+        return [operation for operation in self.operations if isinstance(operation, Layer)]
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name, or by its place in `layers`.
+
+        Raises:
+            OptionError: there is none, or not one of the two is given.
+        """
+        if (name is None) == (index is None):
+            raise OptionError(f"model {self.name!r}: get_layer takes a name or an index")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise OptionError(f"model {self.name!r} has {len(self.layers)} layers; there is none at {index}")
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise OptionError(
+            f"model {self.name!r} has no layer {name!r}; it has {', '.join(repr(layer.name) for layer in self.layers)}"
+        )
+
+    def flat_layers(self) -> Iterator[Layer]:
+        """The layers that hold weights themselves, those of nested models in their place, each once."""
+        seen: set[int] = set()
+        for layer in self.layers:
+            for inner in layer.flat_layers() if isinstance(layer, Model) else (layer,):
+                if id(inner) not in seen:
+                    seen.add(id(inner))
+                    yield inner
+
+    # ---- Weights ----
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Every weight by layer and name, "lstm/kernel", in Keras's order; read-only views."""
+        return {f"{layer.name}/{name}": w for layer in self.flat_layers() for name, w in layer.weights.items()}
+
+    def get_weights(self) -> list[Array]:
+        return [weight for layer in self.flat_layers() for weight in layer.get_weights()]
+
+    def set_weights(self, weights: Any) -> None:
+        layers = list(self.flat_layers())
+        counts = [len(layer.weights) for layer in layers]
+        if len(weights) != sum(counts):
+            raise ShapeError(f"model {self.name!r} has {sum(counts)} weights; got {len(weights)}")
+        before = [layer.get_weights() for layer in layers]
+        try:
+            at = 0
+            for layer, count in zip(layers, counts, strict=True):
+                layer.set_weights(list(weights[at : at + count]))
+                at += count
+        except Exception:  # all or nothing
+            for layer, old in zip(layers, before, strict=True):
+                layer.set_weights(old)
+            raise
+
+    def count_params(self) -> int:
+        return sum(layer.count_params() for layer in self.flat_layers())
+
+    # ---- Running ----
+
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Any:
+        """What Keras's predict returns: the outputs for x, in their structure. Prints nothing.
+
+        Args:
+            x: an array, or a list of arrays, or a dictionary by the inputs' names; real numbers of any kind become
+                the input's dtype, where no whole number is lost.
+            batch_size: how many rows to run at once, to bound the memory; None is all. The numbers do not depend
+                on it.
+            verbose: changes nothing.
+
+        Raises:
+            ShapeError, DtypeError: x does not fit the inputs.
+        """
+        arrays = self._standardized(x)
+        rows = len(arrays[0])
+        if batch_size is not None:
+            batch_size = whole_number(self.name, "batch_size", batch_size)
+        if batch_size is None or rows <= batch_size:
+            return self._run_arrays(arrays)
+        parts = [
+            self._run_arrays([array[start : start + batch_size] for array in arrays])
+            for start in range(0, rows, batch_size)
+        ]
+        joined = [np.concatenate(leaves) for leaves in zip(*map(flatten, parts), strict=True)]
+        return pack(parts[0], joined)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.bind(args, kwargs)
+        if any(isinstance(leaf, Tensor) for leaf in flatten(list(call.values()))):
+            return self._call_symbolically(call, args, kwargs)
+        masks = None if call.get("mask") is None else flatten(call["mask"])
+        return self._run_arrays(self._standardized(call["inputs"]), masks)
+
+    def _standardized(self, x: Any) -> list[Array]:
+        self._connected()
+        return standardize(x, self.input_structure, self.name)
+
+    def _run_arrays(self, arrays: list[Array], masks: list[Any] | None = None) -> Any:
+        graph = self._connected()
+        outputs, _, _ = graph.run(arrays, masks or [None] * len(arrays), {})
+        return self._packed(outputs)
+
+    def _packed(self, outputs: list[Any]) -> Any:
+        """The outputs in their structure; a list of one is that one, as in Keras."""
+        packed = pack(self.output_structure, outputs)
+        return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
+
+    def run(self, inputs: Any, state: State = None, *, mask: Any = None) -> tuple[Any, State]:
+        outputs, _, after = self.advance("run", state, None, {"inputs": inputs, "mask": mask})
+        return outputs, after
+
+    def step(self, inputs_t: Any, state: State = None, *, mask: Any = None) -> tuple[Any, State]:
+        self.check_step()
+        outputs, _, after = self.advance("step", state, None, {"inputs": inputs_t, "mask": mask})
+        return outputs, after
+
+    def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
+        graph = self._connected()
+        mask = mask if call.get("mask") is None else call["mask"]
+        masks = [None] * len(graph.inputs) if mask is None else flatten(mask)
+        outputs, their_masks, after = graph.run(flatten(call["inputs"]), masks, state or {}, verb)
+        return self._packed(outputs), their_masks, after
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state of every call that starts from its own, by its place in the graph."""
+        return {
+            place: node.operation.initial_state(batch_size)
+            for place, node in enumerate(self._connected().nodes)
+            if isinstance(node.operation, Layer) and node.operation.bind(node.args, node.kwargs).get("initial_state") is None
+        }
+
+    def step_obstacle(self) -> str | None:
+        for layer in self.layers:
+            obstacle = layer.step_obstacle()
+            if obstacle:
+                return f"its layer {layer.name!r} cannot: {obstacle}"
+        return None
+
+    # ---- As a layer of another model ----
+
+    def check(self, inputs: Any) -> None:
+        graph = self._connected()
+        given = flatten(inputs)
+        if len(given) != len(graph.inputs):
+            raise ShapeError(f"model {self.name!r} has {len(graph.inputs)} inputs; got {len(given)}")
+        for value, tensor in zip(given, graph.inputs, strict=True):
+            if str(value.dtype) != tensor.dtype or not sizes_fit(tuple(value.shape), tensor.shape):
+                raise ShapeError(
+                    f"model {self.name!r}: input {tensor.name!r} takes {tensor.dtype} of shape {tensor.shape}; "
+                    f"got {value.dtype} of {tuple(value.shape)}"
+                )
+
+    def enters_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        return True
+
+    def symbolic_outputs(self, inputs: Any) -> Any:
+        graph = self._connected()
+        # Sizes that the inputs know may make those of the outputs known; Keras computes them anew, we keep ours.
+        outputs = [Tensor(tensor.shape, tensor.dtype, self.name) for tensor in graph.outputs]
+        return self._packed(outputs)
+
+    # ---- Configs, and Keras ----
+
+    def get_config(self) -> Config:
+        """In Keras 3's format, as `keras.Model.get_config`."""
+        return configs.functional_config(self)
+
+    @classmethod
+    def from_config(cls, config: Config) -> Model:
+        """A model from what `get_config` returns, with new weights.
+
+        Raises:
+            UnsupportedError: a layer is unknown, named by its path.
+        """
+        return configs.model_from_config(cls, config)
+
+    def to_keras(self) -> Any:
+        """A Keras model with the same weights, its LSTMs those of `everystep.keras`: to train, or to save.
+
+        Raises:
+            DependencyError: Keras is not installed.
+        """
+        weights = configs.keras_weights(self)
+        convert = importlib.import_module("everystep.keras.convert")
+        return convert.model_from_config(configs.for_keras(self), weights)
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints the layers, each tensor that they return, its shape, and how many parameters they have."""
+        (print_fn or print)(summary_text(self))
+
+    def fit(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Says how to train."""
+        raise UnsupportedError(HOW_TO_TRAIN)
+
+    compile = evaluate = train_on_batch = fit
+
+
+HOW_TO_TRAIN = (
+    "a model of everystep.models only runs; to train it, use model.to_keras(), or the same code under everystep.keras"
+)

@@ -1,0 +1,1 @@
+"""Models from elsewhere: live Keras models, and files."""
