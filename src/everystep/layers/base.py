@@ -352,7 +352,7 @@ def sizes_fit(shape: Shape, expected: Shape) -> bool:
 
 
 def dtype_name(layer: str, dtype: Any) -> str:
-    """"float32" or "float64", from a name, a NumPy dtype, None, or Keras's config of a policy.
+    """ "float32" or "float64", from a name, a NumPy dtype, None, or Keras's config of a policy.
 
     Raises:
         UnsupportedError: another dtype, or a policy of mixed precision.

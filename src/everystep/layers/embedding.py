@@ -99,6 +99,7 @@ class Embedding(Layer):
             "output_dim": self.output_dim,
             "embeddings_initializer": self.embeddings_initializer.get_config(),
             "embeddings_regularizer": self.embeddings_regularizer,
+            "activity_regularizer": self.activity_regularizer,
             "embeddings_constraint": self.embeddings_constraint,
             "mask_zero": self.mask_zero,
             "quantization_config": None,

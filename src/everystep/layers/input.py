@@ -73,7 +73,7 @@ class InputLayer(Layer):
         }
 
 
-def Input(  # noqa: N802  (Keras's name)
+def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     dtype: Any = None,

@@ -9,7 +9,7 @@ import numpy as np
 from everystep import engine
 from everystep.cells import LSTM as CELL
 from everystep.engine import Array, Packed
-from everystep.errors import DtypeError, OptionError, ShapeError
+from everystep.errors import DtypeError, ShapeError
 from everystep.layers.activations import activation_name
 from everystep.layers.base import Config, Layer, State, sizes_fit, whole_number
 from everystep.layers.initializers import Initializer, initializer
@@ -151,9 +151,7 @@ class LSTM(Layer):
         if self._packed is None:
             self._require_built("a run")
             weights = self._weights
-            self._packed = engine.pack(
-                CELL.name, weights["kernel"], weights["recurrent_kernel"], weights.get("bias")
-            )
+            self._packed = engine.pack(CELL.name, weights["kernel"], weights["recurrent_kernel"], weights.get("bias"))
         return self._packed
 
     # ---- Run and step ----

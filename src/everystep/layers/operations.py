@@ -121,12 +121,16 @@ class MaskOperation(Operation):
     def __call__(self, *args: Any) -> Any:
         if not has_tensor(args):
             return self.run(*args)[0]
+        output = self.symbolic_outputs(*args)
+        Node(self, args, {}, output)
+        return output
+
+    def symbolic_outputs(self, *args: Any) -> Tensor:
+        """A tensor that stands for the result."""
         first = next(leaf for leaf in flatten(args) if isinstance(leaf, Tensor))
         kind = KINDS[self.kind]
         shapes = (shapes_of(value) if has_tensor(value) else np.shape(value) for value in args)
-        output = Tensor(kind.shape(*shapes, **self.options), kind.dtype or first.dtype, self.name)
-        Node(self, args, {}, output)
-        return output
+        return Tensor(kind.shape(*shapes, **self.options), kind.dtype or first.dtype, self.name)
 
     def run(self, *args: Any) -> tuple[Any, State]:
         return KINDS[self.kind].run(*args, **self.options), ()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from numpy.typing import NDArray
+
 from everystep.layers.structure import flatten
 
 if TYPE_CHECKING:
     from everystep.layers.base import Operation
 
+Array = NDArray[Any]
 Shape = tuple[int | None, ...]
+
 
 class History(NamedTuple):
     """Where a tensor comes from: output number `tensor_index` of call number `node_index` of `operation`."""

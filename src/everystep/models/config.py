@@ -14,7 +14,6 @@ from everystep.errors import EverystepError, GraphError, UnsupportedError
 from everystep.layers.base import Config, Layer, Operation
 from everystep.layers.lstm import ADDITIONS
 from everystep.layers.operations import KINDS, MaskOperation
-from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor
 
 if TYPE_CHECKING:
@@ -117,7 +116,11 @@ def for_keras(model: Model) -> Config:
     def ours(value: Any) -> Any:
         if isinstance(value, dict):
             value = {key: ours(inner) for key, inner in value.items()}
-            return value | OUR_LSTM if (value.get("module"), value.get("class_name")) == ("keras.layers", "LSTM") else value
+            return (
+                value | OUR_LSTM
+                if (value.get("module"), value.get("class_name")) == ("keras.layers", "LSTM")
+                else value
+            )
         return [ours(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
     converted: Config = ours(serialized(model))

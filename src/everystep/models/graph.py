@@ -70,9 +70,6 @@ class Graph:
         their_masks = {id(tensor): mask for tensor, mask in zip(self.inputs, masks, strict=True)}
         after: dict[int, State] = {}
 
-        def value(leaf: Any) -> Any:
-            return found[id(leaf)] if isinstance(leaf, Tensor) else leaf
-
         for place, node in enumerate(self.nodes):
             operation = node.operation
             if id(node.outputs[0]) in found:  # an input
@@ -80,17 +77,37 @@ class Graph:
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
                 mask = map_leaves(lambda t: their_masks.get(id(t)), call[operation.call_arguments[0]])
-                call = {name: map_leaves(value, given) for name, given in call.items()}
+                call = {name: _filled(found, given) for name, given in call.items()}
                 outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
                 after[place] = state
                 if its_masks is not None:
                     for tensor, mask in zip(node.outputs, flatten(its_masks), strict=True):
                         their_masks[id(tensor)] = mask
             else:
-                outputs, _ = getattr(operation, verb)(*map_leaves(value, node.args))
+                outputs, _ = getattr(operation, verb)(*_filled(found, node.args))
             for tensor, array in zip(node.outputs, flatten(outputs), strict=True):
                 found[id(tensor)] = array
         return [found[id(t)] for t in self.outputs], [their_masks.get(id(t)) for t in self.outputs], after
+
+    def symbolic_outputs(self, inputs: list[Tensor], name: str) -> list[Tensor]:
+        """Tensors for the outputs, of the sizes that follow from those of the tensors in the place of the inputs."""
+        found: dict[int, Any] = {id(tensor): given for tensor, given in zip(self.inputs, inputs, strict=True)}
+        for node in self.nodes:
+            operation = node.operation
+            if id(node.outputs[0]) in found:
+                continue
+            if isinstance(operation, Layer):
+                call = operation.bind(node.args, node.kwargs)
+                outputs = operation.symbolic_outputs(_filled(found, call[operation.call_arguments[0]]))
+            else:
+                outputs = operation.symbolic_outputs(*_filled(found, node.args))
+            found |= {id(old): new for old, new in zip(node.outputs, flatten(outputs), strict=True)}
+        return [Tensor(found[id(t)].shape, t.dtype, name) for t in self.outputs]
+
+
+def _filled(found: dict[int, Any], structure: Any) -> Any:
+    """The structure with what was found in the place of each tensor."""
+    return map_leaves(lambda leaf: found[id(leaf)] if isinstance(leaf, Tensor) else leaf, structure)
 
 
 def _is_input(tensor: Tensor) -> bool:

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from everystep.engine import Array
 from everystep.errors import DtypeError, ShapeError
 from everystep.layers.base import sizes_fit
 from everystep.layers.structure import flatten
-from everystep.layers.tensor import Tensor
+from everystep.layers.tensor import Array, Tensor
 
 
 def standardize(x: Any, structure: Any, model: str) -> list[Array]:

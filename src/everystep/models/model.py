@@ -8,13 +8,11 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from everystep.engine import Array
 from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.base import Config, Layer, State, shapes_of, sizes_fit, whole_number
 from everystep.layers.input import InputLayer
-from everystep.layers.operations import MaskOperation
-from everystep.layers.structure import flatten, map_leaves, pack
-from everystep.layers.tensor import Tensor
+from everystep.layers.structure import flatten, pack
+from everystep.layers.tensor import Array, Tensor
 from everystep.models import config as configs
 from everystep.models.graph import Graph
 from everystep.models.inputs import standardize
@@ -255,7 +253,8 @@ class Model(Layer):
         return {
             place: node.operation.initial_state(batch_size)
             for place, node in enumerate(self._connected().nodes)
-            if isinstance(node.operation, Layer) and node.operation.bind(node.args, node.kwargs).get("initial_state") is None
+            if isinstance(node.operation, Layer)
+            and node.operation.bind(node.args, node.kwargs).get("initial_state") is None
         }
 
     def step_obstacle(self) -> str | None:
@@ -283,10 +282,7 @@ class Model(Layer):
         return True
 
     def symbolic_outputs(self, inputs: Any) -> Any:
-        graph = self._connected()
-        # Sizes that the inputs know may make those of the outputs known; Keras computes them anew, we keep ours.
-        outputs = [Tensor(tensor.shape, tensor.dtype, self.name) for tensor in graph.outputs]
-        return self._packed(outputs)
+        return self._packed(self._connected().symbolic_outputs(flatten(inputs), self.name))
 
     # ---- Configs, and Keras ----
 

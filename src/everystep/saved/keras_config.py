@@ -30,7 +30,9 @@ def from_keras(model: Any) -> Model:
     if isinstance(model, Model):
         raise OptionError(f"model {model.name!r} is an everystep model already")
     if not model.built:
-        raise OptionError(f"Keras model {model.name!r} has no weights yet: call it on its inputs, or begin with an Input")
+        raise OptionError(
+            f"Keras model {model.name!r} has no weights yet: call it on its inputs, or begin with an Input"
+        )
     live = dict(_walk(model, ""))
     first: dict[int, str] = {}
     shared = {path: first[id(layer)] for path, layer in live.items() if first.setdefault(id(layer), path) != path}

@@ -1,0 +1,145 @@
+"""The same models written once, for Keras's names and for ours: every way in which layers are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+T, I, H, VOCABULARY = 5, 3, 4, 7
+
+
+class Names:
+    """The layers and models of one library, its layers of one dtype.
+
+    Args:
+        library: `keras` or `everystep`.
+        dtype: of all layers and of float inputs.
+        lstm: the LSTM to use, by default the library's.
+    """
+
+    def __init__(self, library: ModuleType, dtype: str = "float64", lstm: Any = None) -> None:
+        self.library, self.dtype, self.lstm = library, dtype, lstm
+        self.Model, self.Sequential = library.Model, library.Sequential
+
+    def Input(self, *args: Any, **kwargs: Any) -> Any:
+        return self.library.Input(*args, **{"dtype": self.dtype, **kwargs})
+
+    def __getattr__(self, name: str) -> Any:
+        layer = self.lstm if name == "LSTM" and self.lstm else getattr(self.library.layers, name)
+        return lambda *args, **kwargs: layer(*args, dtype=self.dtype, **kwargs)
+
+
+def one_lstm(k: Names) -> Any:
+    x = k.Input((T, I))
+    return k.Model(x, k.LSTM(H)(x))
+
+
+def states(k: Names) -> Any:
+    x = k.Input((None, I), name="x")
+    y, h, c = k.LSTM(H, return_sequences=True, return_state=True, bias_initializer="ones")(x)
+    return k.Model({"x": x}, {"states": [h, c], "last": (k.Dense(2, activation="relu")(y),)})
+
+
+def encoder_decoder(k: Names) -> Any:
+    """States handed on as initial_state; the encoder is masked, the decoder's mask is not used."""
+    ids, target = k.Input((None,), dtype="int32", name="ids"), k.Input((None, I), name="target")
+    _, h, c = k.LSTM(H, return_state=True)(k.Embedding(VOCABULARY, I, mask_zero=True)(ids))
+    y = k.LSTM(H, return_sequences=True)(k.Masking()(target), initial_state=[h, c])
+    return k.Model([ids, target], k.Dense(VOCABULARY, activation="softmax")(y))
+
+
+def masks(k: Names) -> Any:
+    """Masks from numbers and from ids, joined along features and along time, and passed through layers."""
+    x, ids = k.Input((T, I), name="x"), k.Input((T,), dtype="int32", name="ids")
+    seen = k.Masking(1.5)(x)
+    joined = k.Concatenate()([seen, k.Embedding(VOCABULARY, I, mask_zero=True)(ids)])
+    longer = k.Concatenate(axis=1)([seen, x])
+    a = k.Dropout(0.5)(k.LSTM(H, return_sequences=True, zero_output_for_mask=True)(joined))
+    b = k.Activation("log_softmax")(k.Dense(H, activation="gelu")(a))
+    return k.Model([x, ids], [k.LSTM(H, go_backwards=True)(b), k.LSTM(H)(longer), a])
+
+
+def explicit_mask(k: Names) -> Any:
+    x, mask = k.Input((T, I), name="x"), k.Input((T,), dtype="bool", name="mask")
+    y = k.LSTM(H, return_sequences=True, go_backwards=True)(x, mask=mask)
+    return k.Model([x, mask], [y, k.LSTM(2)(y)])
+
+
+def shared_layer(k: Names) -> Any:
+    a, b = k.Input((T, I), name="a"), k.Input((T, I), name="b")
+    shared, dense = k.LSTM(H), k.Dense(2)
+    first, second = shared(a), shared(b)
+    return k.Model([a, b], [dense(k.Concatenate()([second, first])), k.Dense(3)(first)])
+
+
+def nested(k: Names) -> Any:
+    """A model in a model, twice, one of its inputs masked; a Sequential in it."""
+    p, q = k.Input((None, H), name="p"), k.Input((None, H), name="q")
+    inner = k.Model([p, q], [k.LSTM(H, return_sequences=True)(p), k.Dense(H)(q)], name="inner")
+    stack = k.Sequential([k.Input((None, H)), k.LSTM(H, return_sequences=True), k.Dense(H)], name="stack")
+    x = k.Input((T, H), name="x")
+    one, two = inner([k.Masking()(x), x])
+    three, four = inner([two, one])
+    return k.Model(x, [k.LSTM(2)(stack(three)), k.LSTM(3)(four), k.LSTM(3)(stack(k.Masking()(x)))])
+
+
+def branches(k: Names) -> Any:
+    """Branches of several depths, so that the order of weights says something; an input that nothing needs."""
+    x, y, unused = (k.Input((T, I), name=name) for name in ("x", "y", "unused"))
+    deep = k.Dense(I)(k.Dense(2)(k.Dense(I)(x)))
+    short = k.Dense(I)(y)
+    masked = k.LSTM(H)(k.Concatenate()([k.Masking()(k.Dense(I)(y)), deep]))
+    return k.Model([x, y, unused], [k.LSTM(H)(short), k.LSTM(H)(deep), masked])
+
+
+def stacked(k: Names) -> Any:
+    return k.Sequential(
+        [
+            k.Input((T,), dtype="int32"),
+            k.Embedding(VOCABULARY, I, mask_zero=True),
+            k.LSTM(H, return_sequences=True),
+            k.Dropout(0.3),
+            k.LSTM(H, unit_forget_bias=False, use_bias=False),
+            k.Dense(2, "tanh", use_bias=False),
+        ]
+    )
+
+
+TOPOLOGIES: list[Callable[[Names], Any]] = [
+    one_lstm,
+    states,
+    encoder_decoder,
+    masks,
+    explicit_mask,
+    shared_layer,
+    nested,
+    branches,
+    stacked,
+]
+
+
+def data(model: Any, rng: np.random.Generator, rows: int = 3) -> list[np.ndarray]:
+    """An array for each input; whole steps that Masking masks, and the id that Embedding masks, among them."""
+    arrays = []
+    for tensor in model.inputs:
+        shape = (rows, *(T if size is None else size for size in tensor.shape[1:]))
+        if tensor.dtype == "int32":
+            arrays.append(rng.integers(0, 3, shape))
+        elif tensor.dtype == "bool":
+            arrays.append(rng.random(shape) < 0.6)
+        else:
+            x = rng.normal(size=shape)
+            x[0, -2:] = 0
+            x[1, 1] = 1.5
+            arrays.append(x)
+    return arrays
+
+
+def random_weights(model: Any, rng: np.random.Generator) -> list[np.ndarray]:
+    """Sets, and returns, weights without any symmetry."""
+    weights = [rng.normal(0, 0.7, w.shape) for w in model.get_weights()]
+    model.set_weights(weights)
+    return weights
