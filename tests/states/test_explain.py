@@ -162,10 +162,10 @@ def test_a_class_is_refused_with_what_to_do() -> None:
 # ---- How it prints ----
 
 
-def everything() -> Explanation:
+def everything(name: str = "a_layer_of_a_rather_long_name") -> Explanation:
     x = everystep.layers.Input((3, 1))
     options = dict(return_sequences=True, return_state=True, return_cell_sequences=True, return_gates=True)
-    outputs = everystep.layers.LSTM(2, zero_output_for_mask=True, name="a_layer_of_a_rather_long_name", **options)(x)
+    outputs = everystep.layers.LSTM(2, zero_output_for_mask=True, name=name, **options)(x)
     return explain(everystep.models.Model(x, list(outputs)))
 
 
@@ -184,7 +184,7 @@ def test_the_text_fits_its_width_and_loses_no_word(width: int) -> None:
 
 def test_words_are_not_broken_at_the_usual_widths() -> None:
     for width in (100, 110, 120):
-        text = everything().text(width)
+        text = everything("encoder_lstm").text(width)
         for word in ("zero_output_for_mask", "initial_state:", "(rows,", "units)"):
             assert word in text
 

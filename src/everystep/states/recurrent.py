@@ -47,7 +47,8 @@ def rows(layer: Any, kind: str) -> list[Row]:
             dict(
                 **per_step,
                 what=f"{NAMES['h']} at every step",
-                steps=f"{every}; " + ("0 at masked steps" if zeroed else "a masked step repeats the h before it"),
+                steps=f"{every}; "
+                + ("0 at masked steps (zero_output_for_mask)" if zeroed else "a masked step repeats the h before it"),
                 equals=f"its last step is {'output 1' if state else 'all that return_sequences=False returns'}",
                 unless=zero_at_last if state and zeroed else "",
                 use="the input of another recurrent layer, of attention, or of one prediction per step",
