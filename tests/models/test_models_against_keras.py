@@ -23,9 +23,12 @@ def same_start() -> Iterator[None]:
     """Both libraries number layers from the start; Keras hands float64 on."""
     keras.utils.clear_session()
     naming._taken.clear()
-    keras.config.set_floatx("float64")  # or else Keras's predict rounds its inputs to float32
-    yield
-    keras.config.set_floatx("float32")
+    with float64():
+        keras.config.set_floatx("float64")  # or else Keras's predict rounds its inputs to float32
+        keras.config.set_dtype_policy("float64")
+        yield
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
 
 
 def leaves(value: Any) -> list[Any]:
@@ -53,24 +56,23 @@ def plain(config: Any) -> Any:
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda f: f.__name__)
 def test_same_config_weights_and_numbers(topology: Any) -> None:
     rng = np.random.default_rng(1)
-    with float64():
-        theirs, ours = topology(Names(keras)), topology(Names(everystep))
-        assert plain(ours.get_config()) == plain(theirs.get_config())
-        assert [w.shape for w in ours.get_weights()] == [w.shape for w in theirs.get_weights()]
-        assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
-        assert ours.output_names == (theirs.output_names if hasattr(theirs, "output_names") else ours.output_names)
-        assert ours.count_params() == theirs.count_params()
-        theirs.set_weights(random_weights(ours, rng))
-        x = data(ours, rng)
-        if isinstance(ours.input, dict):
-            x = {tensor.name: array for tensor, array in zip(ours.inputs, x, strict=True)}
-        expected, found = theirs.predict(x, verbose=0), ours.predict(x)
-        keras.tree.assert_same_structure(found, expected)
-        assert_close64(leaves(found), leaves(expected))
-        for array, one in zip(leaves(found), leaves(ours.predict(x, batch_size=2)), strict=True):
-            np.testing.assert_array_equal(array, one)
-        for array, one in zip(leaves(found), leaves(ours(x)), strict=True):
-            np.testing.assert_array_equal(array, one)
+    theirs, ours = topology(Names(keras)), topology(Names(everystep))
+    assert plain(ours.get_config()) == plain(theirs.get_config())
+    assert [w.shape for w in ours.get_weights()] == [w.shape for w in theirs.get_weights()]
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+    assert ours.output_names == (theirs.output_names if hasattr(theirs, "output_names") else ours.output_names)
+    assert ours.count_params() == theirs.count_params()
+    theirs.set_weights(random_weights(ours, rng))
+    x = data(ours, rng)
+    if isinstance(ours.input, dict):
+        x = {tensor.name: array for tensor, array in zip(ours.inputs, x, strict=True)}
+    expected, found = theirs.predict(x, verbose=0), ours.predict(x)
+    keras.tree.assert_same_structure(found, expected)
+    assert_close64(leaves(found), leaves(expected))
+    for array, one in zip(leaves(found), leaves(ours.predict(x, batch_size=2)), strict=True):
+        np.testing.assert_array_equal(array, one)
+    for array, one in zip(leaves(found), leaves(ours(x)), strict=True):
+        np.testing.assert_array_equal(array, one)
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda f: f.__name__)

@@ -12,6 +12,7 @@ from everystep.engine import Array
 from everystep.errors import UnsupportedError
 
 ALONG_LAST_AXIS = ("softmax", "log_softmax")
+REGISTERED = {"everystep>hard_sigmoid_keras2": "hard_sigmoid_keras2"}  # a function of everystep.keras -> its name
 
 
 def activation_name(layer: str, argument: str, activation: Any, elementwise: bool = False) -> str:
@@ -27,13 +28,13 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
     """
     known = ACTIVATIONS if elementwise else (*ACTIVATIONS, *ALONG_LAST_AXIS)
     name = "linear" if activation is None else activation
-    if isinstance(name, dict):  # {"class_name": "function", "config": its name, ...}
-        name = name.get("config")
+    if isinstance(name, dict):  # a function or layer as Keras serializes it; Keras's own functions are names
+        name = REGISTERED.get(str(name.get("config")), name)
     if not isinstance(name, str):
-        name = getattr(activation, "__name__", type(activation).__name__)
+        own = name.get("config") if isinstance(name, dict) else getattr(name, "__name__", type(name).__name__)
         raise UnsupportedError(
-            f"layer {layer!r}: {argument} is a Python object, {name!r}; everystep knows activations by name: "
-            f"{', '.join(known)}"
+            f"layer {layer!r}: {argument} is a Python function or object, {own!r}; everystep knows activations by "
+            f"name: {', '.join(known)}"
         )
     name = ACTIVATION_ALIASES.get(name, name)
     if name not in known:
@@ -41,15 +42,14 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
     return name
 
 
-def activate(name: str, x: Array, out: Array | None = None) -> Array:
+def activate(name: str, x: Array) -> Array:
     """The activation of x, float32 or float64, contiguous; the bits of a row do not depend on the others."""
     if name not in ALONG_LAST_AXIS:
-        return engine.activate(name, x, out=out)
+        return engine.activate(name, x)
     if not x.shape[-1]:
         return x
     shifted = x - x.max(axis=-1, keepdims=True)
     exponentials = engine.activate("exponential", shifted)
     total = exponentials.sum(axis=-1, keepdims=True)
-    if name == "log_softmax":
-        return np.subtract(shifted, np.log(total), out=out)
-    return np.divide(exponentials, total, out=out)
+    found: Array = shifted - np.log(total) if name == "log_softmax" else exponentials / total
+    return found

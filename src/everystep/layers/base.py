@@ -22,12 +22,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from everystep.engine import FLOATS, Array
+from everystep.engine import Array
 from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.checks import dtype_name, policy, shapes_of
 from everystep.layers.initializers import Initializer
 from everystep.layers.naming import snake_case, unique_name
 from everystep.layers.structure import flatten, map_leaves
-from everystep.layers.tensor import Node, Shape, Tensor, has_tensor
+from everystep.layers.tensor import Node, Tensor, has_tensor
 
 Config = dict[str, Any]
 State = Any  # of one layer; () where it carries nothing
@@ -48,6 +49,18 @@ class Operation:
     def kind(self) -> str:
         """The name of Keras's class."""
         return type(self).__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Of symbolic tensors: tensors, and a node. Of arrays: arrays."""
+        raise NotImplementedError
+
+    def symbolic_outputs(self, *args: Any) -> Any:
+        """Tensors that stand for what a call on the tensors in `args` returns."""
+        raise NotImplementedError
+
+    def get_config(self) -> Config:
+        """The constructor's arguments, as in the config of Keras's class of that name."""
+        raise NotImplementedError
 
     @property
     def output(self) -> Any:
@@ -79,7 +92,7 @@ class Layer(Operation):
 
     module: ClassVar[str] = "keras.layers"
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
-    passes_mask: ClassVar[bool] = True  # whether compute_mask is to be asked at all
+    passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: ClassVar[bool] = False  # whether inputs may be of another dtype than the layer
 
     def __init__(
@@ -165,7 +178,6 @@ class Layer(Operation):
         return self.dtype
 
     def get_config(self) -> Config:
-        """The constructor's arguments, as in the config of Keras's layer of that name."""
         config: Config = {"name": self.name, "trainable": self.trainable, "dtype": policy(self.dtype)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = self.activity_regularizer
@@ -230,7 +242,7 @@ class Layer(Operation):
     def _require_built(self, what: str) -> None:
         if not self.built:
             raise GraphError(
-                f"layer {self.name!r} has no weights yet, for {what}: call it on its inputs first, which says their size"
+                f"layer {self.name!r} has no weights yet, for {what}: call it on its inputs first, to know their size"
             )
 
     # ---- Calls ----
@@ -331,50 +343,8 @@ class Layer(Operation):
         return not kwargs and len(args) == 1 and isinstance(args[0], Tensor)
 
     def symbolic_outputs(self, inputs: Any) -> Any:
-        """Tensors that stand for what a call on the tensors in `inputs` returns."""
         shapes = self.compute_output_shape(shapes_of(inputs))
         dtype = self.output_dtype(inputs)
         if isinstance(shapes, list):
             return tuple(Tensor(shape, dtype, self.name) for shape in shapes)
         return Tensor(shapes, dtype, self.name)
-
-
-def shapes_of(inputs: Any) -> Any:
-    """The shape of an array or tensor, as a tuple; a list of shapes for a list of them."""
-    if isinstance(inputs, (list, tuple)):
-        return [shapes_of(inner) for inner in inputs]
-    return tuple(inputs.shape)
-
-
-def sizes_fit(shape: Shape, expected: Shape) -> bool:
-    """Whether two shapes agree where both are known."""
-    return len(shape) == len(expected) and all(a == b or None in (a, b) for a, b in zip(shape, expected, strict=True))
-
-
-def dtype_name(layer: str, dtype: Any) -> str:
-    """ "float32" or "float64", from a name, a NumPy dtype, None, or Keras's config of a policy.
-
-    Raises:
-        UnsupportedError: another dtype, or a policy of mixed precision.
-    """
-    given = dtype
-    if isinstance(dtype, dict):
-        given = dtype.get("config", {}).get("name")
-    given = "float32" if given is None else given
-    if not isinstance(given, str):
-        given = getattr(given, "name", None) or np.dtype(given).name
-    if given not in [known.name for known in FLOATS]:
-        raise UnsupportedError(f"layer {layer!r}: dtype {given!r} is not one of float32, float64, which the engine has")
-    return str(given)
-
-
-def policy(dtype: str) -> Config:
-    """A dtype as Keras's configs hold it."""
-    return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": dtype}, "registered_name": None}
-
-
-def whole_number(layer: str, argument: str, value: Any) -> int:
-    """Raises OptionError unless value is a whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise OptionError(f"layer {layer!r}: {argument} must be a whole number from 1 on; got {value!r}")
-    return int(value)

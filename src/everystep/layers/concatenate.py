@@ -9,8 +9,10 @@ import numpy as np
 from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers import operations
-from everystep.layers.base import Config, Layer, shapes_of, sizes_fit
+from everystep.layers.base import Config, Layer
+from everystep.layers.checks import shapes_of, sizes_fit
 from everystep.layers.operations import any_feature, joined_shape
+from everystep.layers.tensor import has_tensor
 
 
 class Concatenate(Layer):
@@ -43,11 +45,11 @@ class Concatenate(Layer):
             )
         shapes = shapes_of(inputs)
         rank = len(shapes[0])
-        axis = self.axis % rank if -rank <= self.axis < rank else None
-        rest = [None if axis is None else (*shape[:axis], *shape[axis + 1 :]) for shape in shapes]
-        if axis is None or not all(
-            len(shape) == rank and sizes_fit(other, rest[0]) for shape, other in zip(shapes, rest, strict=True)
-        ):
+        fits = -rank <= self.axis < rank and all(len(shape) == rank for shape in shapes)
+        if fits:
+            others = [tuple(np.delete(np.array(shape, object), self.axis)) for shape in shapes]
+            fits = all(sizes_fit(other, others[0]) for other in others)
+        if not fits:
             raise ShapeError(
                 f"layer {self.name!r} takes arrays that differ along axis {self.axis} alone; got "
                 f"{', '.join(map(str, shapes))}"
@@ -72,7 +74,7 @@ class Concatenate(Layer):
                 full.append(operations.apply("LogicalOr", per_step, zeros))
             else:
                 full.append(its_mask)
-        axis = self.axis if operations.has_tensor(full) else self._from_end
+        axis = self.axis if has_tensor(full) else self._from_end
         return any_feature(operations.apply("Concatenate", full, axis=axis))
 
     def compute_output_shape(self, input_shape: Any) -> Any:

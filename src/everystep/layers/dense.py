@@ -8,9 +8,10 @@ import numpy as np
 
 from everystep import engine
 from everystep.engine import Array, PackedMatrix
-from everystep.errors import ShapeError, UnsupportedError
+from everystep.errors import ShapeError
 from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name
-from everystep.layers.base import Config, Layer, whole_number
+from everystep.layers.base import Config, Layer
+from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
 
 
@@ -87,7 +88,7 @@ class Dense(Layer):
             self._weights.get("bias"),
             activation=self.activation if joined else "linear",
         )
-        return y if joined else activate(self.activation, y, out=y)
+        return y if joined else activate(self.activation, y)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
@@ -106,10 +107,3 @@ class Dense(Layer):
             "bias_constraint": self.bias_constraint,
             "quantization_config": None,
         }
-
-
-def refuse_given(layer: str, **options: Any) -> None:
-    """Raises UnsupportedError if any of these options of Keras is given at all."""
-    given = [name for name, value in options.items() if value is not None]
-    if given:
-        raise UnsupportedError(f"layer {layer!r}: {', '.join(given)} is not supported; save the model without it")

@@ -8,8 +8,8 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError
-from everystep.layers.base import Config, Layer, whole_number
-from everystep.layers.dense import refuse_given
+from everystep.layers.base import Config, Layer
+from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
 from everystep.layers.operations import not_equal
 

@@ -66,7 +66,7 @@ def _orthogonal(rng: np.random.Generator, shape: Shape, config: Config) -> Array
 def _identity(rng: np.random.Generator, shape: Shape, config: Config) -> Array:
     if len(shape) != 2:
         raise OptionError(f"an identity initializer needs a weight of two axes; this one has shape {shape}")
-    return config["gain"] * np.eye(*shape)
+    return np.asarray(config["gain"] * np.eye(*shape))
 
 
 _FANS = {"seed": None, "input_axes": None, "output_axes": None}

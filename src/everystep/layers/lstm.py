@@ -11,7 +11,8 @@ from everystep.cells import LSTM as CELL
 from everystep.engine import Array, Packed
 from everystep.errors import DtypeError, ShapeError
 from everystep.layers.activations import activation_name
-from everystep.layers.base import Config, Layer, State, sizes_fit, whole_number
+from everystep.layers.base import Config, Layer, State
+from everystep.layers.checks import sizes_fit, whole_number
 from everystep.layers.initializers import Initializer, initializer
 from everystep.layers.operations import flip
 from everystep.layers.tensor import Shape
@@ -163,7 +164,7 @@ class LSTM(Layer):
             return tuple(np.zeros(shape, self.dtype) for _ in CELL.states)
         return tuple(np.array(np.broadcast_to(self._weights[f"initial_{s}"], shape), order="C") for s in CELL.states)
 
-    def run(
+    def run(  # type: ignore[override]
         self,
         inputs: Any,
         state: State = None,
@@ -172,7 +173,7 @@ class LSTM(Layer):
         mask: Array | None = None,
         resets: Array | None = None,
     ) -> tuple[Any, State]:
-        """Whole sequences (B,T,I); arguments as in a call. `state` is where they start, by default the initial state."""
+        """Whole sequences (B,T,I), from `state` on, by default the initial one; other arguments as in a call."""
         x = np.ascontiguousarray(inputs)
         B, T = x.shape[:2]
         initial = self.initial_state(B) if initial_state is None else self._given_state(initial_state, B)
@@ -196,7 +197,7 @@ class LSTM(Layer):
             h = _zero_where_masked(h, seen if self.return_sequences else seen[:, -1])
         return self._outputs(h, last, cells, gates), last
 
-    def step(
+    def step(  # type: ignore[override]
         self,
         inputs_t: Any,
         state: State = None,
@@ -251,7 +252,7 @@ class LSTM(Layer):
             if str(state.dtype) != self.dtype:
                 raise DtypeError(f"layer {self.name!r} is {self.dtype}, and its initial_state {state.dtype}")
 
-    def _flags(self, name: str, flags: Any, shape: Shape) -> Array | None:
+    def _flags(self, name: str, flags: Any, shape: tuple[int, ...]) -> Array | None:
         """mask or resets as bool of this shape."""
         if flags is None:
             return None
@@ -287,7 +288,7 @@ class LSTM(Layer):
         return masks if len(masks) > 1 else own
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        B, T, H = *input_shape[:2], self.units
+        (B, T, _), H = input_shape, self.units
         shapes: list[Shape] = [(B, T, H) if self.return_sequences else (B, H)]
         shapes += [(B, H)] * len(CELL.states) * self.return_state
         shapes += [(B, T, H)] * self.return_cell_sequences

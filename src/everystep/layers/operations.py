@@ -12,7 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from everystep.errors import GraphError, OptionError
-from everystep.layers.base import Config, Operation, State, shapes_of
+from everystep.layers.base import Config, Operation, State
+from everystep.layers.checks import shapes_of
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Node, Shape, Tensor, has_tensor
 

@@ -1,46 +1,18 @@
-"""Models as Keras 3's serialized configs, and back.
-
-A config's classes are looked up in one table, by module and name: nothing that a config names is imported or run.
-A layer's path, "encoder/lstm", is made of the names of the models that it is in.
-"""
+"""Models as Keras 3's serialized configs; the way back is in `reader`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from everystep import layers
-from everystep.errors import EverystepError, GraphError, UnsupportedError
-from everystep.layers.base import Config, Layer, Operation
+from everystep.errors import UnsupportedError
+from everystep.layers.base import Config, Operation
 from everystep.layers.lstm import ADDITIONS
-from everystep.layers.operations import KINDS, MaskOperation
 from everystep.layers.tensor import Node, Tensor
 
 if TYPE_CHECKING:
     from everystep.models.model import Model
-    from everystep.models.sequential import Sequential
 
-LAYERS: dict[tuple[str, str], type[Layer]] = {
-    ("keras.layers", "Activation"): layers.Activation,
-    ("keras.layers", "Concatenate"): layers.Concatenate,
-    ("keras.layers", "Dense"): layers.Dense,
-    ("keras.layers", "Dropout"): layers.Dropout,
-    ("keras.layers", "Embedding"): layers.Embedding,
-    ("keras.layers", "InputLayer"): layers.InputLayer,
-    ("keras.layers", "LSTM"): layers.LSTM,
-    ("keras.layers", "Masking"): layers.Masking,
-    ("everystep.keras.lstm", "LSTM"): layers.LSTM,
-}
-FUNCTIONAL = (("keras.src.models.functional", "Functional"), ("keras", "Functional"), ("keras.models", "Functional"))
-SEQUENTIAL = (
-    ("keras", "Sequential"),
-    ("keras.models", "Sequential"),
-    ("everystep.keras.containers", "Sequential"),
-)
 OUR_LSTM = {"module": "everystep.keras.lstm", "class_name": "LSTM", "registered_name": "everystep>LSTM"}
-
-
-# ---- To a config ----
 
 
 def serialized(operation: Operation) -> Config:
@@ -102,7 +74,7 @@ def _map(function: Any, structure: Any) -> Any:
 
 def _node_numbers(nodes: list[Node]) -> dict[tuple[Operation, int], int]:
     """(operation, its call's number) -> that number among the calls that are in this graph."""
-    numbers = {}
+    numbers: dict[tuple[Operation, int], int] = {}
     inside = set(nodes)
     for operation in {node.operation for node in nodes}:
         kept = [index for index, node in enumerate(operation.nodes) if node in inside]
@@ -135,180 +107,16 @@ def keras_weights(model: Model) -> list[Any]:
     """
     paths: dict[int, str] = {}
 
-    def visit(inner: Model, path: str) -> None:
+    def visit(inner: Any, path: str) -> None:
         for layer in inner.layers:
             here = f"{path}{layer.name}"
             if paths.setdefault(id(layer), here) != here and layer.count_params():
                 raise UnsupportedError(
-                    f"layer {here!r} is also {paths[id(layer)]!r}; in a config these would be two layers, to be trained "
-                    "apart. Build the model under everystep.keras instead, and set its weights"
+                    f"layer {here!r} is also {paths[id(layer)]!r}; Keras would make two layers of that config and "
+                    "train them apart. Build the model under everystep.keras instead, and set its weights"
                 )
-            if hasattr(layer, "flat_layers"):
+            if hasattr(layer, "layers"):
                 visit(layer, f"{here}/")
 
     visit(model, "")
     return model.get_weights()
-
-
-# ---- From a config ----
-
-
-def model_from_config(cls: type[Model], config: Config) -> Model:
-    """A Model, or a Sequential, of `get_config`'s result."""
-    reader = Reader()
-    return reader.sequential(config, "") if hasattr(cls, "add") else reader.functional(config, "")
-
-
-def from_serialized(entry: Config, shared: Mapping[str, str] | None = None) -> Model:
-    """A model from its serialized form {"module", "class_name", "config", ...}.
-
-    Args:
-        entry: in Keras 3's format.
-        shared: path of a layer -> path of an earlier one that is the same layer.
-
-    Raises:
-        UnsupportedError: the model's class, or that of a layer, or an option, is not supported.
-    """
-    kind = (entry.get("module"), entry.get("class_name"))
-    reader = Reader(shared)
-    if kind in FUNCTIONAL:
-        return reader.functional(entry["config"], "")
-    if kind in SEQUENTIAL:
-        return reader.sequential(entry["config"], "")
-    raise UnsupportedError(
-        f"the model is a {kind[1]} ({kind[0]}); supported are functional models and Sequential. "
-        "Build it with the functional API"
-    )
-
-
-class Reader:
-    """Makes layers of configs.
-
-    Args:
-        shared: as in `from_serialized`.
-    """
-
-    def __init__(self, shared: Mapping[str, str] | None = None) -> None:
-        self.shared = shared or {}
-        self.made: dict[str, Operation] = {}
-
-    def operation(self, entry: Config, path: str) -> Operation:
-        """The layer, nested model or graph operation of an entry."""
-        original = self.shared.get(path)
-        if original in self.made:
-            return self.made[original]
-        kind = (entry.get("module"), entry.get("class_name"))
-        made: Operation
-        if kind in FUNCTIONAL:
-            made = self.functional(entry["config"], f"{path}/")
-        elif kind in SEQUENTIAL:
-            made = self.sequential(entry["config"], f"{path}/")
-        elif kind[0] == MaskOperation.module and kind[1] in KINDS:
-            made = MaskOperation(str(kind[1]), **entry["config"])
-        elif kind in LAYERS:
-            made = _layer(LAYERS[kind], entry["config"], path)  # type: ignore[index]
-        else:
-            raise UnsupportedError(
-                f"layer {path!r} is a {kind[1]} ({kind[0]}), which is not supported; supported are "
-                f"{', '.join(sorted({name for _, name in LAYERS}))}, Functional and Sequential"
-            )
-        self.made[path] = made
-        return made
-
-    def sequential(self, config: Config, path: str) -> Sequential:
-        from everystep.models.sequential import Sequential
-
-        model = Sequential(name=config.get("name"), trainable=config.get("trainable", True))
-        for entry in config["layers"]:
-            layer = self.operation(entry, f"{path}{entry['config'].get('name')}")
-            model.add(layer)
-        shape = config.get("build_input_shape")
-        if shape is not None and model.graph is None:
-            model.build(tuple(shape))
-        return model
-
-    def functional(self, config: Config, path: str) -> Model:
-        from everystep.models.model import Model
-
-        operations: dict[str, Operation] = {}
-        for entry in config["layers"]:
-            operations[entry["name"]] = self.operation(entry, f"{path}{entry['name']}")
-        calls: dict[str, list[Node]] = {
-            name: operation.nodes[:1] if isinstance(operation, layers.InputLayer) else []
-            for name, operation in operations.items()
-        }
-        waiting = [(entry["name"], call) for entry in config["layers"] for call in entry["inbound_nodes"]]
-        while waiting:
-            left = []
-            held: set[str] = set()  # a layer's calls are made in their order, because they are referred to by number
-            for name, call in waiting:
-                if name in held or not all(_made(calls, path, *reference) for reference in _references(call)):
-                    held.add(name)
-                    left.append((name, call))
-                    continue
-                args, kwargs = (_resolved(call[part], calls) for part in ("args", "kwargs"))
-                operations[name](*args, **kwargs)
-                calls[name].append(operations[name].nodes[-1])
-            if len(left) == len(waiting):
-                names = ", ".join(sorted({repr(path + name) for name, _ in left}))
-                raise GraphError(f"the config's graph has a loop, or calls that lead nowhere, at {names}")
-            waiting = left
-
-        def tensor(reference: Any) -> Tensor:
-            name, node_index, tensor_index = reference
-            if operations[name].kind == "Functional":
-                node_index -= 1
-            return calls[name][node_index].outputs[tensor_index]
-
-        return Model(
-            _map_references(tensor, config["input_layers"]),
-            _map_references(tensor, config["output_layers"]),
-            name=config.get("name"),
-            trainable=config.get("trainable", True),
-        )
-
-
-def _layer(cls: type[Layer], config: Config, path: str) -> Layer:
-    try:
-        return cls(**config)
-    except EverystepError as error:
-        raise type(error)(f"at {path!r}: {error}") from error
-
-
-def _is_edge(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("class_name") == "__keras_tensor__"
-
-
-def _references(value: Any) -> list[Any]:
-    """[layer name, node index, tensor index] of every tensor in a call."""
-    if _is_edge(value):
-        return [value["config"]["keras_history"]]
-    if isinstance(value, dict):
-        return [found for inner in value.values() for found in _references(inner)]
-    if isinstance(value, (list, tuple)):
-        return [found for inner in value for found in _references(inner)]
-    return []
-
-
-def _made(calls: dict[str, list[Node]], path: str, name: str, node_index: int, tensor_index: int) -> bool:
-    if name not in calls:
-        raise GraphError(f"the config refers to a layer {path + name!r} that it does not have")
-    return node_index < len(calls[name])
-
-
-def _resolved(value: Any, calls: dict[str, list[Node]]) -> Any:
-    if _is_edge(value):
-        name, node_index, tensor_index = value["config"]["keras_history"]
-        return calls[name][node_index].outputs[tensor_index]
-    if isinstance(value, dict):
-        return {key: _resolved(inner, calls) for key, inner in value.items()}
-    return [_resolved(inner, calls) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-def _map_references(tensor: Any, structure: Any) -> Any:
-    if isinstance(structure, (list, tuple)) and len(structure) == 3 and isinstance(structure[0], str):
-        return tensor(structure)
-    if isinstance(structure, dict):
-        return {key: _map_references(tensor, inner) for key, inner in structure.items()}
-    mapped = [_map_references(tensor, inner) for inner in structure]
-    return tuple(mapped) if isinstance(structure, tuple) else mapped

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from everystep.errors import DtypeError, ShapeError
-from everystep.layers.base import sizes_fit
+from everystep.layers.checks import sizes_fit
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array, Tensor
 

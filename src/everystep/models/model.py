@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
-from everystep.layers.base import Config, Layer, State, shapes_of, sizes_fit, whole_number
+from everystep.layers.base import Config, Layer, State
+from everystep.layers.checks import shapes_of, sizes_fit, whole_number
 from everystep.layers.input import InputLayer
 from everystep.layers.structure import flatten, pack
 from everystep.layers.tensor import Array, Tensor
@@ -232,30 +233,38 @@ class Model(Layer):
         packed = pack(self.output_structure, outputs)
         return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
 
-    def run(self, inputs: Any, state: State = None, *, mask: Any = None) -> tuple[Any, State]:
+    def run(  # type: ignore[override]  # with its call's arguments by name
+        self, inputs: Any, state: State = None, *, mask: Any = None
+    ) -> tuple[Any, State]:
         outputs, _, after = self.advance("run", state, None, {"inputs": inputs, "mask": mask})
         return outputs, after
 
-    def step(self, inputs_t: Any, state: State = None, *, mask: Any = None) -> tuple[Any, State]:
+    def step(  # type: ignore[override]
+        self, inputs_t: Any, state: State = None, *, mask: Any = None
+    ) -> tuple[Any, State]:
         self.check_step()
         outputs, _, after = self.advance("step", state, None, {"inputs": inputs_t, "mask": mask})
         return outputs, after
 
     def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
         graph = self._connected()
-        mask = mask if call.get("mask") is None else call["mask"]
-        masks = [None] * len(graph.inputs) if mask is None else flatten(mask)
+        # As in Keras, an input whose mask is not given keeps the one that comes with it.
+        came, given = (
+            [None] * len(graph.inputs) if structure is None else flatten(structure)
+            for structure in (mask, call.get("mask"))
+        )
+        masks = [one if other is None else other for one, other in zip(came, given, strict=True)]
         outputs, their_masks, after = graph.run(flatten(call["inputs"]), masks, state or {}, verb)
         return self._packed(outputs), their_masks, after
 
     def initial_state(self, batch_size: int) -> State:
         """The state of every call that starts from its own, by its place in the graph."""
-        return {
-            place: node.operation.initial_state(batch_size)
-            for place, node in enumerate(self._connected().nodes)
-            if isinstance(node.operation, Layer)
-            and node.operation.bind(node.args, node.kwargs).get("initial_state") is None
-        }
+        states = {}
+        for place, node in enumerate(self._connected().nodes):
+            layer = node.operation
+            if isinstance(layer, Layer) and not layer.bind(node.args, node.kwargs).get("initial_state"):
+                states[place] = layer.initial_state(batch_size)
+        return states
 
     def step_obstacle(self) -> str | None:
         for layer in self.layers:
@@ -297,7 +306,9 @@ class Model(Layer):
         Raises:
             UnsupportedError: a layer is unknown, named by its path.
         """
-        return configs.model_from_config(cls, config)
+        from everystep.models.reader import model_from_config  # which makes models
+
+        return model_from_config(cls, config)
 
     def to_keras(self) -> Any:
         """A Keras model with the same weights, its LSTMs those of `everystep.keras`: to train, or to save.

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from everystep.errors import GraphError, UnsupportedError
-from everystep.layers.base import Config, Layer, policy
+from everystep.layers.base import Config, Layer
+from everystep.layers.checks import policy
 from everystep.layers.input import InputLayer
 from everystep.layers.lstm import ADDITIONS
 from everystep.layers.tensor import Tensor
@@ -79,8 +80,8 @@ class Sequential(Model):
 
     def _extend(self) -> None:
         """Calls every layer that is not in the graph yet."""
-        inputs = self._stack[0].tensor
-        tensor = inputs
+        inputs = self._stack[0].output
+        tensor: Any = inputs
         for layer in self._stack[1:]:
             called = [node.outputs for node in layer.nodes if node.inputs == [tensor]]
             if isinstance(tensor, tuple):

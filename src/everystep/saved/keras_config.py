@@ -10,7 +10,7 @@ import numpy as np
 from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import Config, Layer
 from everystep.models import Model
-from everystep.models.config import FUNCTIONAL, SEQUENTIAL, from_serialized
+from everystep.models.reader import FUNCTIONAL, SEQUENTIAL, from_serialized
 
 
 def from_keras(model: Any) -> Model:
