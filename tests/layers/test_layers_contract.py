@@ -1,0 +1,203 @@
+"""What every layer promises: run and step agree to the bit, however a sequence is cut, in whatever company a row is."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from everystep.errors import UnsupportedError
+from everystep.layers import LSTM, Activation, Concatenate, Dense, Dropout, Embedding, Layer, Masking
+from everystep.layers.structure import flatten, map_leaves
+
+B, T, I, H = 6, 9, 5, 7
+
+
+class Case(NamedTuple):
+    make: Callable[[str], Layer]
+    inputs: Callable[[np.random.Generator, str], Any]
+    flags: tuple[str, ...] = ()  # of mask and resets, what the call takes
+
+
+def floats(rng: np.random.Generator, dtype: str) -> Any:
+    x = rng.normal(size=(B, T, I)).astype(dtype)
+    x[1, 3:5] = 0
+    return x
+
+
+def ids(rng: np.random.Generator, dtype: str) -> Any:
+    return rng.integers(0, 4, (B, T))
+
+
+def pair(rng: np.random.Generator, dtype: str) -> Any:
+    return [floats(rng, dtype), floats(rng, dtype)[..., :2]]
+
+
+def lstm(**options: Any) -> Callable[[str], Layer]:
+    return lambda dtype: LSTM(H, dtype=dtype, return_state=True, **options)
+
+
+EVERYTHING = dict(return_cell_sequences=True, return_gates=True, trainable_initial_state=True)
+CASES = {
+    "lstm": Case(lstm(), floats),
+    "lstm sequences": Case(lstm(return_sequences=True, use_bias=False), floats, ("mask",)),
+    "lstm everything": Case(
+        lstm(return_sequences=True, zero_output_for_mask=True, **EVERYTHING), floats, ("mask", "resets")
+    ),
+    "lstm zero output": Case(lstm(zero_output_for_mask=True, recurrent_activation="hard_sigmoid"), floats, ("mask",)),
+    "dense": Case(lambda dtype: Dense(H, "gelu", dtype=dtype), floats),
+    "dense softmax": Case(lambda dtype: Dense(1000, "softmax", dtype=dtype), floats),
+    "log_softmax": Case(lambda dtype: Activation("log_softmax", dtype=dtype), floats),
+    "tanh": Case(lambda dtype: Activation("tanh", dtype=dtype), floats),
+    "embedding": Case(lambda dtype: Embedding(4, I, mask_zero=True, dtype=dtype), ids),
+    "masking": Case(lambda dtype: Masking(dtype=dtype), floats),
+    "dropout": Case(lambda dtype: Dropout(0.5, dtype=dtype), floats),
+    "concatenate": Case(lambda dtype: Concatenate(axis=2, dtype=dtype), pair),
+}
+
+
+@pytest.fixture(params=CASES, ids=lambda name: name.replace(" ", "_"))
+def case(request: Any) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(params=["float32", "float64"])
+def built(request: Any, case: Case) -> tuple[Layer, Any, dict[str, Any]]:
+    """A layer with random weights, its inputs, and its call's flags."""
+    rng = np.random.default_rng(7)
+    layer, x = case.make(request.param), case.inputs(rng, request.param)
+    layer(x)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    flags = {"mask": rng.random((B, T)) < 0.6, "resets": rng.random((B, T)) < 0.3}
+    return layer, x, {name: flags[name] for name in case.flags}
+
+
+def take(value: Any, index: Any) -> Any:
+    """value[index] of every array in value."""
+    return map_leaves(lambda array: array[index], value)
+
+
+def same(a: Any, b: Any) -> None:
+    """Equal to the bit."""
+    a, b = flatten(a), flatten(b)
+    assert len(a) == len(b)
+    for one, other in zip(a, b, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def time_axes(layer: Layer, x: Any) -> list[bool]:
+    """For each output, whether it has a time axis: where its size is another for another T."""
+    shapes = [[v.shape for v in flatten(layer.run(take(x, np.s_[:, :t]))[0])] for t in (2, 3)]
+    return [a != b for a, b in zip(*shapes, strict=True)]
+
+
+def test_each_step_is_the_newest_of_a_run_on_the_prefix(built: Any) -> None:
+    layer, x, flags = built
+    state, in_time = layer.initial_state(B), time_axes(layer, x)
+    for t in range(T):
+        stepped, state = layer.step(take(x, np.s_[:, t]), state, **take(flags, np.s_[:, t]))
+        ran, ran_state = layer.run(take(x, np.s_[:, : t + 1]), **take(flags, np.s_[:, : t + 1]))
+        newest = [v[:, -1] if timed else v for v, timed in zip(flatten(ran), in_time, strict=True)]
+        same(stepped, newest)
+        same(state, ran_state)
+
+
+def test_any_cut_gives_the_bits_of_one_run(built: Any) -> None:
+    layer, x, flags = built
+    in_time = time_axes(layer, x)
+    whole, whole_state = layer.run(x, **flags)
+    initial = {} if not isinstance(layer, LSTM) else {"initial_state": list(layer.initial_state(B))}
+    for cuts in ([0, 1, T], [0, 4, 4, 5, T], list(range(T + 1))):
+        state, parts = None, []
+        for start, stop in itertools.pairwise(cuts):
+            chunk = np.s_[:, start:stop]
+            out, state = layer.run(take(x, chunk), state, **take(flags, chunk), **initial)
+            parts.append(flatten(out))
+        joined = [
+            np.concatenate(each, axis=1) if timed else each[-1]
+            for each, timed in zip(zip(*parts, strict=True), in_time, strict=True)
+        ]
+        same(joined, whole)
+        same(state, whole_state)
+
+
+def test_a_row_is_alone(built: Any) -> None:
+    layer, x, flags = built
+    whole, _ = layer.run(x, **flags)
+    for rows in (np.s_[2:3], np.s_[1:5], np.s_[::-1]):
+        part, _ = layer.run(take(x, rows), **take(flags, rows))
+        same(part, take(whole, rows))
+        stepped, _ = layer.step(take(x, (rows, 0)), **take(flags, (rows, 0)))
+        first, _ = layer.step(take(x, np.s_[:, 0]), **take(flags, np.s_[:, 0]))
+        same(stepped, take(first, rows))
+
+
+def test_later_steps_do_not_reach_back_and_masked_ones_do_not_count(built: Any) -> None:
+    layer, x, flags = built
+    whole, state = layer.run(x, **flags)
+    later = map_leaves(np.copy, x)
+    for array in flatten(later):
+        array[:, 5:] = 3
+    changed, _ = layer.run(later, **flags)
+    for a, b, timed in zip(flatten(whole), flatten(changed), time_axes(layer, x), strict=True):
+        if timed:
+            np.testing.assert_array_equal(a[:, :5], b[:, :5])
+    if "mask" in flags:
+        padded = x.copy()
+        padded[~flags["mask"]] = np.nan
+        same(layer.run(padded, **flags), (whole, state))
+        assert any(not np.array_equal(a, b) for a, b in zip(flatten(whole), flatten(layer.run(x)[0]), strict=True))
+
+
+def test_what_is_passed_is_left_as_it_was(built: Any) -> None:
+    layer, x, flags = built
+    state = layer.initial_state(B)
+    before = map_leaves(np.copy, [x, list(state), flags])
+    layer.run(x, state, **flags)
+    layer.step(take(x, np.s_[:, 0]), state, **take(flags, np.s_[:, 0]))
+    for a, b in zip(flatten(before), flatten([x, list(state), flags]), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_no_steps_and_no_rows(built: Any) -> None:
+    layer, x, flags = built
+    whole, _ = layer.run(x, **flags)
+    nothing = np.s_[:, :0]
+    state = map_leaves(lambda array: array + 1, layer.initial_state(B))
+    out, after = layer.run(take(x, nothing), state, **take(flags, nothing))
+    same(after, state)
+    for a, b, timed in zip(flatten(out), flatten(whole), time_axes(layer, x), strict=True):
+        assert a.shape == ((B, 0, *b.shape[2:]) if timed else b.shape)
+    out, _ = layer.run(take(x, np.s_[:0]), **take(flags, np.s_[:0]))
+    assert [v.shape for v in flatten(out)] == [(0, *v.shape[1:]) for v in flatten(whole)]
+
+
+def test_compute_mask_is_the_same_at_a_step(built: Any) -> None:
+    layer, x, _ = built
+    mask = np.random.default_rng(0).random((B, T)) < 0.5
+    several = isinstance(layer, Concatenate)
+    whole = layer.compute_mask(x, [mask, None] if several else mask)
+    for t in range(T):
+        at = layer.compute_mask(take(x, np.s_[:, t]), [mask[:, t], None] if several else mask[:, t])
+        for a, b in zip(flatten(at), flatten(whole), strict=True):
+            assert (a is None) == (b is None)
+            if b is not None:
+                np.testing.assert_array_equal(a, b[:, t])
+    if isinstance(layer, (Masking, Embedding)):
+        assert not whole.all()
+        assert whole.any()
+
+
+def test_layers_that_cannot_step_say_why() -> None:
+    x = np.zeros((B, T, I), np.float32)
+    backwards, along_time = LSTM(H, go_backwards=True, name="back"), Concatenate(axis=1, name="join")
+    backwards(x)
+    along_time([x, x])
+    with pytest.raises(UnsupportedError, match="layer 'back' cannot go one step at a time: go_backwards=True begins"):
+        backwards.step(x[:, 0])
+    with pytest.raises(UnsupportedError, match="layer 'join' cannot go one step at a time: it joins sequences along"):
+        along_time.step([x[:, 0], x[:, 0]])

@@ -1,0 +1,226 @@
+"""Our LSTM against Keras's over all options, against the textbook for what Keras does not have; and its refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import equations
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tolerances import assert_close64, value_tolerance
+from wide_floats import float64
+
+from everystep.cells import ACTIVATIONS
+from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
+from everystep.layers import LSTM, Input
+
+B, T, I, H = 3, 4, 2, 3
+
+
+def arrays(outputs: Any) -> list[np.ndarray]:
+    return [np.asarray(v) for v in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+
+def twins(rng: np.random.Generator, dtype: str = "float64", **options: Any) -> tuple[Any, Any]:
+    """Ours and Keras's with the same random weights."""
+    pair = LSTM(H, dtype=dtype, **options), keras.layers.LSTM(H, dtype=dtype, use_cudnn=False, **options)
+    for layer in pair:
+        layer(np.zeros((B, T, I), dtype))
+    pair[0].set_weights([rng.normal(0, 0.7, w.shape) for w in pair[0].get_weights()])
+    pair[1].set_weights(pair[0].get_weights())
+    return pair
+
+
+options = st.fixed_dictionaries(
+    dict(
+        {name: st.booleans() for name in ("return_sequences", "return_state", "go_backwards", "unit_forget_bias")},
+        zero_output_for_mask=st.booleans(),
+        use_bias=st.booleans(),
+        activation=st.sampled_from(["tanh", "linear", "softsign", "swish"]),
+        recurrent_activation=st.sampled_from(["sigmoid", "hard_sigmoid", "softplus"]),
+    )
+)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(options, st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
+def test_all_options(options: Any, masked: bool, given_state: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    with float64():
+        ours, theirs = twins(rng, **options)
+        x = rng.normal(size=(B, T, I))
+        mask = rng.random((B, T)) < 0.6 if masked else None
+        state = [rng.normal(size=(B, H)) for _ in range(2)] if given_state else None
+        assert_close64(arrays(ours(x, initial_state=state, mask=mask)), arrays(theirs(x, state, mask=mask)))
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if hasattr(keras.activations, name)])
+def test_every_activation_that_keras_names(name: str) -> None:
+    rng = np.random.default_rng(len(name))
+    with float64():
+        ours, theirs = twins(rng, activation=name, recurrent_activation=name, return_state=True)
+        x = rng.normal(0, 0.5, (B, T, I))
+        assert_close64(arrays(ours(x)), arrays(theirs(x)))
+
+
+@pytest.mark.parametrize("T", [1, 7, 1000])
+def test_float32(T: int) -> None:
+    rng = np.random.default_rng(T)
+    ours, theirs = twins(rng, "float32", return_sequences=True, return_state=True)
+    # A small recurrent kernel, so that the bound on the growth of errors stays finite over 1,000 steps.
+    weights = [w * scale for w, scale in zip(ours.get_weights(), (0.2, 0.02, 0.2), strict=True)]
+    ours.set_weights(weights)
+    theirs.set_weights(weights)
+    x = rng.normal(size=(2, T, I)).clip(-2, 2).astype(np.float32)
+    tolerance = value_tolerance(ours, x)
+    assert tolerance < 1e-3  # the bound must say something
+    for a, b in zip(arrays(ours(x)), arrays(theirs(x)), strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("given_state", [False, True])
+def test_the_additions_are_the_textbooks(backwards: bool, given_state: bool) -> None:
+    rng = np.random.default_rng(20 + backwards)
+    layer = LSTM(
+        H,
+        dtype="float64",
+        return_sequences=True,
+        return_state=True,
+        return_cell_sequences=True,
+        return_gates=True,
+        trainable_initial_state=True,
+        go_backwards=backwards,
+    )
+    x = rng.normal(size=(B, T, I))
+    layer(x)
+    kernel, recurrent, bias, h0, c0 = weights = [rng.normal(0, 0.7, w.shape) for w in layer.get_weights()]
+    layer.set_weights(weights)
+    mask, resets = rng.random((B, T)) < 0.6, rng.random((B, T)) < 0.4
+    start = tuple(np.broadcast_to(v, (B, H)) for v in (h0, c0))
+    call: dict[str, Any] = {}
+    if given_state:
+        start = tuple(rng.normal(size=(B, H)) for _ in range(2))
+        call["initial_state"] = list(start)
+    expected = equations.lstm(
+        x,
+        start,
+        {"kernel": kernel, "recurrent_kernel": recurrent, "bias": bias},
+        mask=mask,
+        resets=resets,
+        backwards=backwards,
+    )
+    found = layer(x, mask=mask, resets=resets, **call)
+    assert_close64(list(found), [expected.h, *expected.states, expected.c, expected.gates])
+
+
+def test_keras2s_hard_sigmoid() -> None:
+    rng = np.random.default_rng(21)
+    layer = LSTM(H, dtype="float64", recurrent_activation="hard_sigmoid_keras2")
+    x = rng.normal(size=(B, T, I))
+    layer(x)
+    weights = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=True))
+    zeros = np.zeros((B, H))
+    expected = equations.lstm(x, (zeros, zeros), weights, recurrent_activation="hard_sigmoid_keras2")
+    assert_close64([layer(x)], [expected.states[0]])
+
+
+def test_a_stateful_layer_starts_afresh() -> None:
+    x = np.random.default_rng(22).normal(size=(B, T, I)).astype(np.float32)
+    layer = LSTM(H, stateful=True)
+    np.testing.assert_array_equal(layer(x), layer(x))
+    assert layer.get_config()["stateful"]
+
+
+def test_the_bias_starts_as_in_keras() -> None:
+    for options in ({}, {"unit_forget_bias": False}, {"bias_initializer": "ones", "unit_forget_bias": False}):
+        ours, theirs = (cls(H, **options) for cls in (LSTM, keras.layers.LSTM))
+        for layer in (ours, theirs):
+            layer(np.zeros((B, T, I), np.float32))
+        np.testing.assert_array_equal(ours.get_weights()[2], theirs.get_weights()[2])
+    recurrent = ours.get_weights()[1]
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(H), atol=1e-6)  # orthogonal by default
+    assert np.abs(ours.get_weights()[0]).max() <= np.sqrt(6 / (I + 4 * H))  # Glorot's bound
+
+
+def test_arguments_in_keras_order_and_masks_of_features() -> None:
+    rng = np.random.default_rng(23)
+    layer = LSTM(H, "softsign", "tanh", False, return_sequences=True)
+    assert (layer.activation, layer.recurrent_activation, layer.use_bias) == ("softsign", "tanh", False)
+    x = rng.normal(size=(B, T, I)).astype(np.float32)
+    mask = rng.random((B, T, I)) < 0.4
+    state = [np.ones((B, H), np.float32)] * 2
+    np.testing.assert_array_equal(layer(x, state, mask), layer(x, initial_state=state, mask=mask.any(axis=-1)))
+    np.testing.assert_array_equal(layer(x, mask=mask[:1, :, 0]), layer(x, mask=np.repeat(mask[:1, :, 0], B, axis=0)))
+
+
+BAD = [
+    (lambda: LSTM(0), OptionError, "units must be a whole number from 1 on; got 0"),
+    (lambda: LSTM(H, retrun_state=True), OptionError, "LSTM has no argument 'retrun_state'"),
+    (lambda: LSTM(H, activation="softmax", name="a"), UnsupportedError, "layer 'a': activation 'softmax' is not one"),
+    (lambda: LSTM(H, activation=np.tanh, name="a"), UnsupportedError, "is a Python function or object, 'tanh'"),
+    (lambda: LSTM(H, dtype="float16", name="a"), UnsupportedError, "dtype 'float16' is not one of float32, float64"),
+    (lambda: LSTM(H, kernel_initializer="magic"), UnsupportedError, "initializer 'magic' is not one of Zeros"),
+    (lambda: LSTM(H, name="a/b"), OptionError, "holds no '/'"),
+]
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BAD)
+def test_bad_arguments_are_named(make: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+x32 = np.zeros((B, T, I), np.float32)
+BAD_CALLS = [
+    (
+        (x32[0],),
+        {},
+        ShapeError,
+        r"layer 'rec' takes sequences \(B,T,2\), with a known number of features; got \(4, 2\)",
+    ),
+    ((x32[..., :1],), {}, ShapeError, r"takes sequences \(B,T,2\)"),
+    ((x32,), {"initial_state": [np.zeros((B, H), np.float32)]}, ShapeError, r"must be h and c, of shape \(3, 3\) each"),
+    ((x32,), {"mask": np.ones((B, T + 1), bool)}, ShapeError, r"mask must be \(B,T\), here \(3, 4\); got \(3, 5\)"),
+    ((x32,), {"resets": np.ones((2, T), bool)}, ShapeError, r"resets must be \(B,T\)"),
+    ((x32,), {"training": True}, UnsupportedError, "was called with training=True, and only runs"),
+    ((x32,), {"reset": x32}, OptionError, "layer 'rec' has no call argument 'reset'; it has sequences, initial_state"),
+    ((x32,), {"sequences": x32}, OptionError, "was given sequences twice"),
+    (([1.0, 2.0],), {}, DtypeError, "takes NumPy arrays; got float"),
+    ((x32.astype(complex),), {}, DtypeError, "takes arrays of real numbers; got complex128"),
+    ((x32.astype(int),), {}, DtypeError, "layer 'rec' is float32 and its input is int64; nothing is cast"),
+]
+
+
+@pytest.mark.parametrize(("args", "kwargs", "error", "message"), BAD_CALLS)
+def test_bad_calls_are_named(args: Any, kwargs: Any, error: Any, message: str) -> None:
+    layer = LSTM(H, name="rec")
+    layer(x32)
+    with pytest.raises(error, match=message):
+        layer(*args, **kwargs)
+
+
+def test_bad_graphs_and_weights_are_named() -> None:
+    layer = LSTM(H, name="rec")
+    with pytest.raises(
+        ShapeError, match=r"takes sequences \(B,T,I\), with a known number of features; got \(None, 4\)"
+    ):
+        layer(Input((4,)))
+    with pytest.raises(DtypeError, match="layer 'rec' is float32 and its input is float64"):
+        layer(Input((T, I), dtype="float64"))
+    with pytest.raises(GraphError, match="'rec' has no weights yet, for set_weights: call it on its inputs first"):
+        layer.set_weights([1])
+    layer(x32)
+    with pytest.raises(ShapeError, match=r"'rec' has 3 weights \(kernel, recurrent_kernel, bias\); got 1"):
+        layer.set_weights([1])
+    before = layer.get_weights()
+    with pytest.raises(ShapeError, match=r"recurrent_kernel must be of shape \(3, 12\); got \(12, 3\)"):
+        layer.set_weights([before[0] + 1, before[1].T, before[2]])
+    with pytest.raises(DtypeError, match="kernel must hold real numbers; got <U1"):
+        layer.set_weights([np.full(before[0].shape, "a"), *before[1:]])
+    for a, b in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
