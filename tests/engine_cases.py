@@ -181,26 +181,21 @@ def case(
 FEATURES = ("bias", "mask", "resets", "reset_states", "dropout", "recurrent_dropout")
 
 
+# H has multiples of every instruction set's lanes, and their neighbours.
+SIZES = dict(B=st.integers(0, 9), T=st.integers(0, 7), I=st.integers(0, 9))
+SIZES |= dict(H=st.sampled_from([1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70]))
+usual_activations = st.just(("tanh", "sigmoid"))
+
+
 @st.composite
-def cases(
-    draw: Any,
-    dtype: Any,
-    *,
-    B: Any = st.integers(0, 9),
-    T: Any = st.integers(0, 7),
-    I: Any = st.integers(0, 9),
-    H: Any = st.sampled_from([1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 33, 64, 70]),
-    activations: Any = st.just(("tanh", "sigmoid")),
-    scale: float = 0.5,
-) -> Case:
-    """Calls of every shape and option. H has multiples of every instruction set's lanes, and their neighbours."""
+def cases(draw: Any, dtype: Any, *, activations: Any = usual_activations, scale: float = 0.5, **sizes: Any) -> Case:
+    """Calls with every option; `sizes`: strategies for B, T, I and H in the place of those in SIZES."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     has = tuple(name for name in FEATURES if draw(st.booleans()))
     activation, recurrent_activation = draw(activations)
-    return case(
-        rng, draw(B), draw(T), draw(I), draw(H), dtype, has=has, scale=scale, backwards=draw(st.booleans()),
-        activation=activation, recurrent_activation=recurrent_activation,
-    )  # fmt: skip
+    drawn = {name: draw(strategy) for name, strategy in (SIZES | sizes).items()}
+    functions = dict(activation=activation, recurrent_activation=recurrent_activation)
+    return case(rng, **drawn, dtype=dtype, has=has, scale=scale, backwards=draw(st.booleans()), **functions)
 
 
 any_activations = st.tuples(st.sampled_from(ACTIVATIONS), st.sampled_from(ACTIVATIONS))

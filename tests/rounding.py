@@ -20,8 +20,8 @@ import numpy as np
 from engine_cases import Array, Case
 
 # The engine's own error of an activation y = f(x): eps (k |y| + m |x| + n), and what underflow takes.
-# tanh and sigmoid are within 2 ulp, and 1 ulp is at most eps |y|. The others follow from their definitions, in the order
-# in which engine/activations.h computes them, counting eps/2 for an operation and eps for a call of the C library.
+# tanh and sigmoid are within 2 ulp, and 1 ulp is at most eps |y|. The others follow from their definitions, in the
+# order in which engine/activations.h computes them: eps/2 for an operation, eps for a call of the C library.
 OWN: dict[str, tuple[float, float, float]] = {
     "linear": (0, 0, 0),
     "sigmoid": (2, 0, 0),
@@ -58,9 +58,13 @@ def own_error(name: str, x: Array, y: Array, dtype: Any) -> Array:
     return float(info.eps) * (k * np.abs(y) + m * np.abs(x) + n) + 2 * float(info.tiny) * (1 + np.abs(x))
 
 
-def own_slope_error(slope: Array, dtype: Any) -> Array:
-    """Slopes are sums and products of numbers of the size of the slope or of 1, each within a few eps."""
-    return 4 * float(np.finfo(dtype).eps) * (np.abs(slope) + 1)
+def own_slope_error(name: str, x: Array, slope: Array, dtype: Any) -> Array:
+    """Slopes are sums and products of numbers of the size of the slope or of 1, each within a few eps.
+
+    mish has x (1 - t^2) besides, where t = tanh(softplus(x)) is 1 from x = 20 on, in both precisions.
+    """
+    size = np.abs(slope) + 1 + (np.minimum(np.abs(x), 20) if name == "mish" else 0)
+    return 4 * float(np.finfo(dtype).eps) * size
 
 
 class Errors(NamedTuple):
@@ -98,14 +102,14 @@ def value_errors(case: Case, run: equations.Run) -> Errors:
             f, slope = equations.ACTIVATIONS[names[k]]
             gates.append(f(z))
             e_gates.append(_change(f, z, e_z) + own_error(names[k], z, gates[-1], np.float32))
-            e_slopes.append(_change(slope, z, e_z) + own_slope_error(slope(z), np.float32))
+            e_slopes.append(_change(slope, z, e_z) + own_slope_error(names[k], z, slope(z), np.float32))
         (i, f_, g, o), (e_i, e_f, e_g, e_o) = gates, e_gates
         a, a_slope = equations.ACTIVATIONS[a_name]
         y, z = a(at["c_new"]), at["c_new"]
         e_new = np.abs(f_) * e_c + np.abs(at["c"]) * e_f + np.abs(i) * e_g + np.abs(g) * e_i
         e_new = e_new + eps * (np.abs(f_ * at["c"]) + 2 * np.abs(i * g))
         e_y = _change(a, z, e_new) + own_error(a_name, z, y, np.float32)
-        e_slope = _change(a_slope, z, e_new) + own_slope_error(a_slope(z), np.float32)
+        e_slope = _change(a_slope, z, e_new) + own_slope_error(a_name, z, a_slope(z), np.float32)
         e_out = np.abs(o) * e_y + np.abs(y) * e_o + eps * np.abs(o * y)
         tape.append(
             dict(gates=gates, e_gates=e_gates, e_slopes=e_slopes, e_h=e_h, e_c=e_c, y=y, e_y=e_y, e_slope=e_slope)
@@ -120,8 +124,8 @@ def gradient_errors(case: Case, run: equations.Run, errors: Errors, arriving: di
     """Bounds for the gradients of `case`, by name, in the order of `equations.lstm_gradient`."""
     eps = float(np.finfo(np.float32).eps)
     (B, T, I, H), v = case.shape, case.doubled().arrays
-    s, ds = equations.ACTIVATIONS[case.options["recurrent_activation"]]
-    a, da = equations.ACTIVATIONS[case.options["activation"]]
+    ds = equations.ACTIVATIONS[case.options["recurrent_activation"]][1]
+    da = equations.ACTIVATIONS[case.options["activation"]][1]
     dropout = v.get("dropout", np.ones((4, B, I)))
     recurrent = v.get("recurrent_dropout", np.ones((4, B, H)))
     W, R = (np.split(v[name], 4, axis=-1) for name in ("kernel", "recurrent_kernel"))

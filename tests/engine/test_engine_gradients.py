@@ -77,9 +77,9 @@ def test_long_sequences(T: int, backwards: bool) -> None:
 def test_large(B: int) -> None:
     """Several panels of units, every height of a tile, and a batch larger than a chunk of rows."""
     rng = np.random.default_rng(B)
-    call = case(rng, B, 4, 40, 90, np.float64, has=("bias", "mask"))
+    call = case(rng, B, 4, 40, 75, np.float64, has=("bias", "mask"))
     check64(call, call.arriving(rng))
-    single = case(rng, B, 4, 40, 90, np.float32, has=("bias", "mask"))
+    single = case(rng, B, 4, 40, 75, np.float32, has=("bias", "mask"))
     check32(single, single.arriving(rng), useful=1e-2)
 
 

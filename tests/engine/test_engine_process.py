@@ -1,0 +1,316 @@
+"""The engine inside a process: its floating-point modes, forks, other Python threads, Python's lock, memory."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_cases import ALL, Case, assert_same_bits, case
+
+from everystep import engine
+
+EVERYTHING = ("bias", "mask", "resets", "reset_states", "dropout", "recurrent_dropout")
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    before = engine.engine_info()["num_threads"]
+    engine.set_num_threads(2)
+    yield
+    engine.set_num_threads(before)
+
+
+def everything(call: Case, arriving: dict[str, Any]) -> list[Any]:
+    found = call.run(**ALL)
+    return [found.h, *found.states, found.cells, found.gates, *call.gradients(arriving, found.record).values()]
+
+
+# ---- Floating-point modes ----
+
+libm = ctypes.CDLL("libm.so.6")
+# What <fenv.h> and the processor call them, on x86-64.
+FLUSH, DAZ, EXCEPTION_FLAGS, AT = 0x8000, 0x0040, 0x3F, 28  # AT: where fenv_t holds the register
+ROUNDING = {"to nearest": 0, "down": 0x2000, "up": 0x4000, "to zero": 0x6000}
+MODES = {f"round {name}": bits for name, bits in ROUNDING.items()} | {"flush": FLUSH | DAZ, "flush up": FLUSH | 0x4000}
+
+
+def modes() -> int:
+    """This thread's MXCSR register, without the flags that any operation may raise."""
+    environment = ctypes.create_string_buffer(32)
+    libm.fegetenv(environment)
+    return int.from_bytes(environment.raw[AT : AT + 4], "little") & ~EXCEPTION_FLAGS
+
+
+@contextlib.contextmanager
+def with_modes(bits: int) -> Iterator[None]:
+    environment = ctypes.create_string_buffer(32)
+    libm.fegetenv(environment)
+    before = environment.raw
+    register = int.from_bytes(before[AT : AT + 4], "little") & ~0xE040 | bits
+    environment[AT : AT + 4] = register.to_bytes(4, "little")
+    libm.fesetenv(environment)
+    try:
+        yield
+    finally:
+        libm.fesetenv(before)
+
+
+def subnormal_case(dtype: Any, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Case:
+    """A state that fades through the subnormal numbers: forget gates near 1/2, candidates and weights next to 0."""
+    call = case(rng, *shape, dtype, has=("bias", "mask", "resets", "reset_states"))
+    tiny, H = float(np.finfo(dtype).tiny), shape[3]
+    v = {name: value.astype(np.float64) for name, value in call.arrays.items()}
+    v["c0"] *= 1e3 * tiny
+    v["h0"] *= 1e3 * tiny
+    for name in ("reset_h", "reset_c", "x"):
+        v[name] *= 30 * tiny
+    v["bias"][2 * H : 3 * H] = 0
+    return Case({name: value.astype(dtype) for name, value in v.items()}, call.options)
+
+
+x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the register is x86-64's")
+
+
+@x86
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 40, 4, 9), (8, 30, 16, 64), (1, 8, 20, 330)], ids=str)
+def test_the_callers_modes_change_no_bit(shape: tuple[int, int, int, int], dtype: Any) -> None:
+    """Also where the pool's threads are at work. The run is known to meet subnormals: NumPy's own does."""
+    rng = np.random.default_rng(1)
+    call = subnormal_case(dtype, rng, shape)
+    cells = call.oracle().c
+    tiny = np.finfo(dtype).tiny
+    assert ((cells != 0) & (np.abs(cells) < tiny)).any()
+    arriving = call.arriving(rng)
+    arriving["d_cells"] = (arriving["d_cells"].astype(np.float64) * 10 * float(tiny)).astype(dtype)
+    wanted = everything(call, arriving)
+    started = call.run(cells=True).cells  # all that a step computes is flushed
+    assert not ((started != 0) & (np.abs(started) < tiny))[call.options["mask"]].any()
+    for name, bits in MODES.items():
+        with with_modes(bits):
+            before = modes()
+            found = everything(call, arriving)
+            after = modes()
+        assert after == before, name
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert_same_bits(ours, theirs, name)
+
+
+@x86
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_callers_modes_in_the_other_functions(dtype: Any) -> None:
+    rng = np.random.default_rng(2)
+    tiny = np.finfo(dtype).tiny
+    x = (rng.normal(size=(40, 50)) * tiny).astype(dtype)
+    x[:, ::2] = rng.normal(size=(40, 25))
+    matrix = rng.normal(size=(50, 70)).astype(dtype)
+
+    def all_of_them() -> list[Any]:
+        values = [engine.activate(name, x) for name in engine.engine_info()["activations"]]
+        return [*values, engine.product(x, engine.pack_matrix(matrix))]
+
+    wanted = all_of_them()
+    for name, bits in MODES.items():
+        with with_modes(bits):
+            before = modes()
+            found = all_of_them()
+            assert modes() == before, name
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert_same_bits(ours, theirs, name)
+
+
+# ---- Forks and threads ----
+
+LONG_ROWS, LONG_UNITS = (8, 60, 16, 64), (1, 16, 20, 330)
+
+
+def in_child(work: Any, seconds: float = 60) -> bytes:
+    """What `work` returns in a child made by fork; the child is killed if it hangs."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            os.write(writing, work())
+        os._exit(0)
+    os.close(writing)
+    try:
+        ready, _, _ = select.select([reading], [], [], seconds)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+            raise AssertionError("the child hangs")
+        return os.read(reading, 1 << 16)
+    finally:
+        os.close(reading)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("shape", [LONG_ROWS, LONG_UNITS], ids=str)
+def test_a_fork_after_use_works(shape: tuple[int, int, int, int]) -> None:
+    """In the child's child as well, and in the parent afterwards."""
+    rng = np.random.default_rng(3)
+    call = case(rng, *shape, np.float32, has=("bias",))
+    wanted = call.run(sequences=False).h.tobytes()
+    assert in_child(lambda: call.run(sequences=False).h.tobytes()) == wanted
+    assert in_child(lambda: in_child(lambda: call.run(sequences=False).h.tobytes())) == wanted
+    assert call.run(sequences=False).h.tobytes() == wanted
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_during_use_works() -> None:
+    """While another Python thread is in the engine with the pool."""
+    rng = np.random.default_rng(4)
+    call = case(rng, *LONG_ROWS, np.float32, has=("bias",))
+    wanted, done = call.run(sequences=False).h.tobytes(), threading.Event()
+
+    def keep_busy() -> None:
+        while not done.is_set():
+            call.run()
+
+    other = threading.Thread(target=keep_busy)
+    other.start()
+    try:
+        for _ in range(10):
+            assert in_child(lambda: call.run(sequences=False).h.tobytes()) == wanted
+    finally:
+        done.set()
+        other.join()
+
+
+def test_calls_from_many_python_threads() -> None:
+    """One has the pool, the others do their own work: the same bits, whoever has it."""
+    rng = np.random.default_rng(5)
+    calls = [case(rng, *shape, np.float32, has=EVERYTHING) for shape in (LONG_ROWS, LONG_UNITS, (2, 5, 3, 4))]
+    arriving = [call.arriving(rng) for call in calls]
+    wanted = [everything(call, d) for call, d in zip(calls, arriving, strict=True)]
+    failures: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for n in range(9):
+                at = (first + n) % len(calls)
+                for ours, theirs in zip(everything(calls[at], arriving[at]), wanted[at], strict=True):
+                    assert_same_bits(ours, theirs)
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_other_python_threads_go_on(backward: bool) -> None:
+    """Python's lock is free during the work: another thread wakes up again and again in the middle of one call."""
+    engine.set_num_threads(1)
+    call = case(np.random.default_rng(6), 16, 200, 32, 128, np.float64, has=("bias",))
+    record = call.run(**ALL).record
+    arriving = call.arriving(np.random.default_rng(7))
+    stamps: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.wait(0.002):
+            stamps.append(time.perf_counter())
+
+    other = threading.Thread(target=tick)
+    other.start()
+    start = time.perf_counter()
+    if backward:
+        call.gradients(arriving, record)
+    else:
+        call.run()
+    end = time.perf_counter()
+    done.set()
+    other.join()
+    inside = [stamp for stamp in stamps if start + 0.2 * (end - start) < stamp < end - 0.2 * (end - start)]
+    assert len(inside) >= 3, f"{len(inside)} wakes in {end - start:.3f} s"
+
+
+# Prints how many threads each call adds, the pool being made anew in a child of fork.
+USES_THE_POOL = """
+import os
+import numpy as np
+from everystep import engine
+
+engine.set_num_threads(3)
+for B, T, I, H in {shapes}:
+    packed = engine.pack("lstm", np.ones((I, 4 * H)), np.ones((H, 4 * H)))
+    x, states = np.ones((B, T, I)), (np.ones((B, H)), np.ones((B, H)))
+    if os.fork() == 0:
+        before = len(os.listdir("/proc/self/task"))
+        engine.run(packed, x, states)
+        print(len(os.listdir("/proc/self/task")) - before, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_the_shapes_of_these_tests_use_the_pool() -> None:
+    """A process has as many threads more after its first call as the pool has made; a short call makes none."""
+    wakes = {LONG_ROWS: 2, (13, 30, 16, 64): 2, LONG_UNITS: 2, (1, 1, 8, 8): 0}
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+    script = USES_THE_POOL.format(shapes=list(wakes))
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert [int(line) for line in found.stdout.split()] == list(wakes.values())
+
+
+# ---- Memory ----
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in /proc")
+def test_ten_thousand_steps_in_constant_memory() -> None:
+    """Python's own allocations do not grow, and the process stays within one mebibyte: 105 bytes a step."""
+    call = case(np.random.default_rng(8), 2, 1, 8, 33, np.float32, has=("bias",))
+    packed, x_t = call.packed(), np.ascontiguousarray(call.arrays["x"][:, 0])
+    states: Any = tuple(s.copy() for s in call.states())
+
+    def steps(n: int) -> None:
+        for _ in range(n):
+            engine.step(packed, x_t, states, out=states)
+
+    steps(200)
+    tracemalloc.start()
+    try:
+        steps(200)
+        before, resident_before = tracemalloc.get_traced_memory()[0], resident()
+        steps(10_000)
+        assert tracemalloc.get_traced_memory()[0] - before < 2_000
+        assert resident() - resident_before < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_call_after_a_small_one_and_back() -> None:
+    """The scratch memory grows and is used again."""
+    rng = np.random.default_rng(9)
+    small, large = (
+        case(rng, 2, 3, 4, 5, np.float64, has=EVERYTHING),
+        case(rng, 9, 40, 30, 90, np.float64, has=EVERYTHING),
+    )
+    wanted = [call.run().h for call in (small, large)]
+    for _ in range(3):
+        for call, theirs in zip((small, large), wanted, strict=True):
+            assert_same_bits(call.run().h, theirs)
