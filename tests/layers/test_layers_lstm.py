@@ -45,7 +45,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(options, st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
 def test_all_options(options: Any, masked: bool, given_state: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -57,13 +57,16 @@ def test_all_options(options: Any, masked: bool, given_state: bool, seed: int) -
         assert_close64(arrays(ours(x, initial_state=state, mask=mask)), arrays(theirs(x, state, mask=mask)))
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if hasattr(keras.activations, name)])
-def test_every_activation_that_keras_names(name: str) -> None:
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_activation(name: str) -> None:
     rng = np.random.default_rng(len(name))
-    with float64():
-        ours, theirs = twins(rng, activation=name, recurrent_activation=name, return_state=True)
-        x = rng.normal(0, 0.5, (B, T, I))
-        assert_close64(arrays(ours(x)), arrays(theirs(x)))
+    layer = LSTM(H, name, name, dtype="float64", return_sequences=True, return_state=True)
+    x = rng.normal(0, 0.5, (B, T, I))
+    layer(x)
+    layer.set_weights([rng.normal(0, 0.7, w.shape) for w in layer.get_weights()])
+    zeros = np.zeros((B, H))
+    expected = equations.lstm(x, (zeros, zeros), layer.weights, activation=name, recurrent_activation=name)
+    assert_close64(list(layer(x)), [expected.h, *expected.states])
 
 
 @pytest.mark.parametrize("T", [1, 7, 1000])
@@ -116,17 +119,6 @@ def test_the_additions_are_the_textbooks(backwards: bool, given_state: bool) -> 
     )
     found = layer(x, mask=mask, resets=resets, **call)
     assert_close64(list(found), [expected.h, *expected.states, expected.c, expected.gates])
-
-
-def test_keras2s_hard_sigmoid() -> None:
-    rng = np.random.default_rng(21)
-    layer = LSTM(H, dtype="float64", recurrent_activation="hard_sigmoid_keras2")
-    x = rng.normal(size=(B, T, I))
-    layer(x)
-    weights = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=True))
-    zeros = np.zeros((B, H))
-    expected = equations.lstm(x, (zeros, zeros), weights, recurrent_activation="hard_sigmoid_keras2")
-    assert_close64([layer(x)], [expected.states[0]])
 
 
 def test_a_stateful_layer_starts_afresh() -> None:

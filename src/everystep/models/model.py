@@ -262,7 +262,7 @@ class Model(Layer):
         states = {}
         for place, node in enumerate(self._connected().nodes):
             layer = node.operation
-            if isinstance(layer, Layer) and not layer.bind(node.args, node.kwargs).get("initial_state"):
+            if node.inputs and isinstance(layer, Layer) and not layer.bind(node.args, node.kwargs).get("initial_state"):
                 states[place] = layer.initial_state(batch_size)
         return states
 
