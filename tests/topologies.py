@@ -64,8 +64,8 @@ def masks(k: Names) -> Any:
 
 def explicit_mask(k: Names) -> Any:
     x, mask = k.Input((T, I), name="x"), k.Input((T,), dtype="bool", name="mask")
-    y = k.LSTM(H, return_sequences=True, go_backwards=True)(x, mask=mask)
-    return k.Model([x, mask], [y, k.LSTM(2)(y)])
+    y, h, c = k.LSTM(H, return_sequences=True, return_state=True, go_backwards=True)(x, mask=mask)
+    return k.Model([x, mask], [y, k.LSTM(2)(y), k.LSTM(H)(y, [c, h], mask)])
 
 
 def shared_layer(k: Names) -> Any:

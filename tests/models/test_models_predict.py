@@ -158,7 +158,7 @@ def test_a_model_that_cannot_be_stepped_names_the_layer() -> None:
 def test_weights_are_set_all_or_none() -> None:
     model = shared_layer(K)
     before = model.get_weights()
-    assert [name.split("/")[1] for name in model.weights] == [
+    assert [name.split("/")[1] for name in model.named_weights] == [
         "kernel",
         "recurrent_kernel",
         "bias",
@@ -171,7 +171,7 @@ def test_weights_are_set_all_or_none() -> None:
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     with pytest.raises(ValueError, match="read-only"):
-        next(iter(model.weights.values()))[:] = 0
+        model.weights[0][:] = 0
 
 
 def test_new_weights_count_at_once() -> None:
@@ -198,6 +198,7 @@ def test_sequential_grows_shrinks_and_waits_for_its_input() -> None:
     assert model.output_shape == (None, H)
     short = Sequential([LSTM(H, input_shape=(T, I))])
     assert short.output_shape == (None, H)
+    assert Sequential([Dense(2, input_dim=3)]).input_shape == (None, 3)
     stacked = Sequential([model, Dense(3)])
     np.testing.assert_array_equal(stacked.predict(x), stacked.layers[1](lstm(x)))
     with pytest.raises(GraphError, match="already has a layer 'rec'"):
@@ -210,6 +211,8 @@ def test_sequential_grows_shrinks_and_waits_for_its_input() -> None:
     assert len(several.predict(x)) == 3
     with pytest.raises(UnsupportedError, match="the layer below 'top' returns 3"):
         several.add(Dense(1, name="top"))
+    assert len(several.predict(x)) == 3
+    assert len(lstm.nodes) == 1
 
 
 def test_layers_are_found_and_tensors_come_from_them() -> None:

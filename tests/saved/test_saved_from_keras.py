@@ -108,6 +108,20 @@ def test_the_additions_of_our_keras_layer_come_over() -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def test_a_stateful_model_comes_over_and_starts_afresh() -> None:
+    k = Names(keras, "float32")
+    x = k.Input((T, I), batch_size=2)
+    theirs = k.Model(x, k.LSTM(H, stateful=True)(x))
+    ours = from_keras(theirs)
+    values = np.random.default_rng(6).normal(size=(2, T, I)).astype(np.float32)
+    first, second = theirs.predict(values, verbose=0), theirs.predict(values, verbose=0)
+    for _ in range(2):
+        np.testing.assert_allclose(ours.predict(values), first, atol=1e-5)
+    assert np.abs(second - first).max() > 1e-3
+    assert len(ours.predict(values[:1])) == 1  # any number of rows
+    assert ours.to_keras().layers[1].stateful
+
+
 def test_what_only_training_reads_is_kept() -> None:
     x = keras.Input((T, I))
     layer = keras.layers.LSTM(

@@ -87,7 +87,7 @@ class Layer(Operation):
         name: in messages, configs and `get_layer`; by default the class's, numbered, as in Keras.
         dtype: "float32" or "float64": of the weights and of what the layer computes. Nothing is cast in between.
         trainable, activity_regularizer: kept for `to_keras()`; they change nothing here.
-        input_shape: without the batch; Sequential begins with an Input of this shape.
+        input_shape, input_dim: the shape without the batch, or its only size; Sequential begins with such an Input.
     """
 
     module: ClassVar[str] = "keras.layers"
@@ -102,6 +102,7 @@ class Layer(Operation):
         trainable: bool = True,
         activity_regularizer: Any = None,
         input_shape: Sequence[int | None] | None = None,
+        input_dim: int | None = None,
         **unknown: Any,
     ) -> None:
         super().__init__(name)
@@ -110,6 +111,7 @@ class Layer(Operation):
         self.dtype = dtype_name(self.name, dtype)
         self.trainable = trainable
         self.activity_regularizer = activity_regularizer
+        input_shape = input_shape if input_dim is None else (input_dim,)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
         self.built_shape: Any = None
         self._weights: dict[str, Array] = {}
@@ -197,12 +199,17 @@ class Layer(Operation):
         return self.built_shape is not None
 
     @property
-    def weights(self) -> dict[str, Array]:
+    def named_weights(self) -> dict[str, Array]:
         """Every weight by name, in Keras's order; read-only views."""
         views = {name: weight.view() for name, weight in self._weights.items()}
         for view in views.values():
             view.flags.writeable = False
         return views
+
+    @property
+    def weights(self) -> list[Array]:
+        """Every weight, in Keras's order; read-only views."""
+        return list(self.named_weights.values())
 
     def get_weights(self) -> list[Array]:
         """Copies of the weights, in Keras's order."""
@@ -289,7 +296,7 @@ class Layer(Operation):
             raise DtypeError(f"layer {self.name!r} takes arrays of real numbers; got {array.dtype}")
         if array.dtype.kind == "f" and not self.any_dtype:
             array = array.astype(self.dtype, copy=False)
-        return np.ascontiguousarray(array).reshape(array.shape)
+        return np.ascontiguousarray(array)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The call's arguments by name."""

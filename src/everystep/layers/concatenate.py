@@ -12,7 +12,6 @@ from everystep.layers import operations
 from everystep.layers.base import Config, Layer
 from everystep.layers.checks import shapes_of, sizes_fit
 from everystep.layers.operations import any_feature, joined_shape
-from everystep.layers.tensor import has_tensor
 
 
 class Concatenate(Layer):
@@ -32,9 +31,7 @@ class Concatenate(Layer):
         self.axis = axis
 
     def build(self, input_shape: Any) -> None:
-        rank = len(input_shape[0])
-        self._rank = rank
-        self._from_end = self.axis - rank if self.axis >= 0 else self.axis  # the same axis with and without time
+        self._rank = len(input_shape[0])
 
     def check(self, inputs: Any) -> None:
         if not isinstance(inputs, (list, tuple)) or not inputs:
@@ -56,10 +53,16 @@ class Concatenate(Layer):
             )
 
     def apply(self, inputs: list[Array]) -> Array:
-        return np.concatenate(inputs, axis=self._from_end)
+        return np.concatenate(inputs, axis=self._axis_of(inputs))
+
+    def _axis_of(self, inputs: list[Any]) -> int:
+        """The axis, which counts one less in a step, whose arrays have no time axis."""
+        in_step = self.axis > 0 and self.built and len(inputs[0].shape) < self._rank
+        return self.axis - in_step
 
     def step_obstacle(self) -> str | None:
-        return "it joins sequences along the time axis" if self._rank > 2 and self._from_end == 1 - self._rank else None
+        along_time = self.built and self._rank > 2 and self.axis % self._rank == 1
+        return "it joins sequences along the time axis" if along_time else None
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         if mask is None or all(one is None for one in mask):
@@ -74,8 +77,7 @@ class Concatenate(Layer):
                 full.append(operations.apply("LogicalOr", per_step, zeros))
             else:
                 full.append(its_mask)
-        axis = self.axis if has_tensor(full) else self._from_end
-        return any_feature(operations.apply("Concatenate", full, axis=axis))
+        return any_feature(operations.apply("Concatenate", full, axis=self._axis_of(inputs)))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return joined_shape(input_shape, self.axis)

@@ -80,6 +80,7 @@ class Dense(Layer):
 
     def apply(self, inputs: Array) -> Array:
         if self._packed is None:
+            self._require_built("a run")
             self._packed = engine.pack_matrix(self._weights["kernel"])
         joined = self.activation not in ALONG_LAST_AXIS
         y = engine.product(

@@ -25,6 +25,7 @@ class Embedding(Layer):
         weights: the rows (input_dim, output_dim) to start with.
         embeddings_regularizer, embeddings_constraint: kept for `to_keras()`.
         lora_rank, lora_alpha, quantization_config: must be None.
+        input_length: changes nothing; Keras 2 had it.
         options: of `Layer`.
 
     Weights: embeddings (input_dim, output_dim).
@@ -47,6 +48,7 @@ class Embedding(Layer):
         lora_rank: Any = None,
         lora_alpha: Any = None,
         quantization_config: Any = None,
+        input_length: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -67,6 +69,7 @@ class Embedding(Layer):
         self.add_weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)
 
     def apply(self, inputs: Array) -> Array:
+        self._require_built("a run")
         return self._weights["embeddings"][self._ids(inputs)]
 
     def _ids(self, inputs: Array) -> Array:

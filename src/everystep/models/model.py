@@ -158,9 +158,13 @@ class Model(Layer):
     # ---- Weights ----
 
     @property
-    def weights(self) -> dict[str, Array]:
+    def named_weights(self) -> dict[str, Array]:
         """Every weight by layer and name, "lstm/kernel", in Keras's order; read-only views."""
-        return {f"{layer.name}/{name}": w for layer in self.flat_layers() for name, w in layer.weights.items()}
+        return {f"{layer.name}/{name}": w for layer in self.flat_layers() for name, w in layer.named_weights.items()}
+
+    @property
+    def weights(self) -> list[Array]:
+        return [weight for layer in self.flat_layers() for weight in layer.weights]
 
     def get_weights(self) -> list[Array]:
         return [weight for layer in self.flat_layers() for weight in layer.get_weights()]

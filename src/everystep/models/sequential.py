@@ -33,6 +33,7 @@ class Sequential(Model):
         Layer.__init__(self, name=name, trainable=trainable)
         self.graph = None
         self._stack: list[Layer] = []
+        self._tensors: list[Any] = []  # what each layer of the stack returns; empty as long as no Input is at its start
         for layer in layers or ():
             self.add(layer)
 
@@ -51,7 +52,7 @@ class Sequential(Model):
             layer = layer.history.operation
         if not isinstance(layer, Layer):
             raise GraphError(f"Sequential {self.name!r} takes layers; got {type(layer).__name__}")
-        if any(layer.name == other.name for other in self._stack):
+        if any(layer.name == other.name for other in self.layers):
             raise GraphError(f"Sequential {self.name!r} already has a layer {layer.name!r}: give one another name")
         if isinstance(layer, InputLayer) and self._stack:
             raise GraphError(f"Sequential {self.name!r} has layers already: an Input comes first")
@@ -62,44 +63,53 @@ class Sequential(Model):
                 "Use the functional API: h, c, gates = layer(x), then Model(inputs, outputs)"
             )
         if not self._stack and layer.input_shape_argument is not None:
-            self._stack.append(InputLayer(layer.input_shape_argument, dtype=layer.dtype))
-        if not self._stack and isinstance(layer, Model) and layer.graph is not None and len(layer.inputs) == 1:
-            first = layer.inputs[0]
-            self._stack.append(InputLayer(batch_shape=first.shape, dtype=first.dtype))
+            self._begin(layer.input_shape_argument, layer.dtype)
+        elif not self._stack and isinstance(layer, Model) and layer.graph is not None and len(layer.inputs) == 1:
+            self._begin(layer.inputs[0].shape[1:], layer.inputs[0].dtype)
+        if isinstance(layer, InputLayer):
+            self._tensors = [layer.output]
+        elif self._tensors:
+            self._tensors.append(self._called(layer))
         self._stack.append(layer)
-        if isinstance(self._stack[0], InputLayer):
-            self._extend()
+        self._reconnect()
 
     def pop(self) -> Layer:
         """Takes the last layer off, and returns it."""
+        if not self._stack:
+            raise GraphError(f"Sequential {self.name!r} has no layers")
+        self._tensors = self._tensors[:-1]
         layer = self._stack.pop()
-        self.graph, self.built_shape = None, None
-        if self._stack and isinstance(self._stack[0], InputLayer):
-            self._extend()
+        self._reconnect()
         return layer
-
-    def _extend(self) -> None:
-        """Calls every layer that is not in the graph yet."""
-        inputs = self._stack[0].output
-        tensor: Any = inputs
-        for layer in self._stack[1:]:
-            called = [node.outputs for node in layer.nodes if node.inputs == [tensor]]
-            if isinstance(tensor, tuple):
-                raise UnsupportedError(
-                    f"Sequential {self.name!r} hands one tensor from layer to layer, and the layer below "
-                    f"{layer.name!r} returns {len(tensor)}. Use the functional API"
-                )
-            tensor = (called[0][0] if len(called[0]) == 1 else tuple(called[0])) if called else layer(tensor)
-        if len(self._stack) > 1:
-            self._connect(inputs, tensor)
 
     def build(self, input_shape: Any) -> None:
         """Builds the layers for an input of this shape, with the batch axis."""
         if not self._stack:
             raise GraphError(f"Sequential {self.name!r} has no layers")
-        if not isinstance(self._stack[0], InputLayer):
-            self._stack.insert(0, InputLayer(batch_shape=(None, *input_shape[1:]), dtype=self._stack[0].dtype))
-            self._extend()
+        if self._tensors:
+            return
+        layers, self._stack = self._stack, []
+        self._begin(tuple(input_shape[1:]), layers[0].dtype)
+        for layer in layers:
+            self.add(layer)
+
+    def _begin(self, shape: Any, dtype: str) -> None:
+        """Puts an Input at the start."""
+        self.add(InputLayer(shape, dtype=dtype))
+
+    def _called(self, layer: Layer) -> Any:
+        below = self._tensors[-1]
+        if isinstance(below, tuple):
+            raise UnsupportedError(
+                f"Sequential {self.name!r} hands one tensor from layer to layer, and the layer below {layer.name!r} "
+                f"returns {len(below)}. Use the functional API"
+            )
+        return layer(below)
+
+    def _reconnect(self) -> None:
+        self.graph, self.built_shape = None, None
+        if len(self._tensors) > 1:
+            self._connect(self._tensors[0], self._tensors[-1])
 
     @property
     def layers(self) -> list[Layer]:
