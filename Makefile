@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python examples/demo.py
 
 test: test-engine $(INSTALLED)
-	@$(BIN)/python -m pytest $(TEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 $(TEST_ARGS)
 
 # The engine's own tests, in C++, under the address and undefined-behaviour sanitizers.
 test-engine: $(BUILD_TOOLS)

@@ -92,8 +92,8 @@ def markdown(found: dict[str, Any]) -> str:
         f"{found['date']}, {found['processor']}, {found['threads']} thread(s), float32. {versions}.",
         "",
         "Median of all calls, and their quartiles. *Speed* is that of the fastest peer's median: 2 is twice as fast. "
-        "*FMA peak* is the share of the multiply-adds a second that this machine was measured to do, *roofline* the share "
-        "of the speed that these, and reading the recurrent kernel at every step, allow.",
+        "*FMA peak* is the share of the multiply-adds a second that this machine was measured to do, *roofline* the "
+        "share of the speed that these, and reading the recurrent kernel at every step, allow.",
         f"Measured multiply-adds: {peaks}.",
     ]
     tables: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
