@@ -7,10 +7,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import keras_twins
 import numpy as np
 import pytest
-from keras_twins import B, H, I, T, assert_close64
+from keras_twins import B, H, I, T
+from tolerances import assert_close64
+from wide_floats import float64
 
 from everystep import engine
 from everystep.errors import DifferentiationError
@@ -36,7 +37,7 @@ ALL = dict(cells=True, gates=True, backwards=True, activation="softsign", recurr
 
 @pytest.fixture(autouse=True)
 def in_float64() -> Iterator[None]:
-    with keras_twins.float64():
+    with float64():
         yield
 
 

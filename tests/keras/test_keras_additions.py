@@ -7,10 +7,11 @@ from typing import Any
 import equations
 import jax
 import keras
-import keras_twins
 import numpy as np
 import pytest
-from keras_twins import B, H, I, T, assert_close64, outputs, random_weights, stateless, twins
+from keras_twins import B, H, I, T, outputs, random_weights, stateless, twins
+from tolerances import assert_close64, value_tolerance
+from wide_floats import float64
 
 from everystep.keras.layers import LSTM
 
@@ -28,7 +29,7 @@ def weights_of(layer: Any) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("with_resets", [False, True])
 def test_values_and_gradients(backwards: bool, masked: bool, with_resets: bool) -> None:
     rng = np.random.default_rng([backwards, masked, with_resets])
-    with keras_twins.float64():
+    with float64():
         layer, _ = twins(rng, ours=OURS, go_backwards=backwards, dtype="float64", **ALL)
         x, *state = (rng.normal(size=shape) for shape in ((B, T, I), (B, H), (B, H)))
         mask = rng.random((B, T)) < 0.6 if masked else None
@@ -57,7 +58,7 @@ def test_values_and_gradients(backwards: bool, masked: bool, with_resets: bool) 
 def test_dropout_is_per_gate_in_the_gates() -> None:
     """With recurrent dropout the cell draws four masks of x and four of h, in that order."""
     rng = np.random.default_rng(3)
-    with keras_twins.float64():
+    with float64():
         options = dict(dropout=0.5, recurrent_dropout=0.5, seed=11, dtype="float64", **ALL)
         layer, _ = twins(rng, ours=OURS, **options)
         x = rng.normal(size=(B, T, I))
@@ -74,7 +75,7 @@ def test_dropout_is_per_gate_in_the_gates() -> None:
 
 def test_trainable_initial_state() -> None:
     rng = np.random.default_rng(4)
-    with keras_twins.float64():
+    with float64():
         layer, _ = twins(rng, ours=dict(trainable_initial_state=True, **OURS), dtype="float64", **ALL)
         assert [w.name for w in layer.weights] == [*NAMES, "initial_h", "initial_c"]
         x = rng.normal(size=(B, T, I))
@@ -105,7 +106,7 @@ def test_trainable_initial_state() -> None:
 
 def test_a_stateful_layer_resets_rows_and_itself_to_the_trainable_state() -> None:
     rng = np.random.default_rng(5)
-    with keras_twins.float64():
+    with float64():
         layer, _ = twins(rng, ours=dict(trainable_initial_state=True), stateful=True, dtype="float64", **ALL)
         layer.reset_state()  # the weights were set after the states were made
         x = rng.normal(size=(B, T, I))
@@ -136,7 +137,7 @@ def test_shapes_masks_and_order_in_a_model(return_sequences: bool, return_state:
     x = rng.normal(size=(B, T, I)).astype(np.float32)
     x[0, 1:3] = 0  # masked
     for a, b in zip(model.predict(x, verbose=0), outputs(layer, x, mask=np.any(x != 0, axis=-1)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=keras_twins.value_tolerance(layer, x))
+        np.testing.assert_allclose(a, b, rtol=0, atol=value_tolerance(layer, x))
     mask = np.any(x != 0, axis=-1)
     masks = layer.compute_mask(x, mask)
     np.testing.assert_array_equal(masks[-1], mask[:, ::-1])  # in processing order, as the gates are

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import keras_twins
 import numpy as np
 import pytest
-from keras_twins import I, T, assert_close64
+from keras_twins import I, T
+from tolerances import assert_close64
+from wide_floats import float64
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras import layers, routes, with_engine, without_engine
@@ -67,7 +68,7 @@ def lstm_classes(model: keras.Model) -> set[type]:
 @pytest.mark.parametrize("to_engine", [True, False])
 def test_a_converted_model_goes_on_training_with_the_same_numbers(to_engine: bool) -> None:
     rng = np.random.default_rng(to_engine)
-    with keras_twins.float64():
+    with float64():
         keras.config.set_dtype_policy("float64")
         try:
             names = keras.layers if to_engine else layers

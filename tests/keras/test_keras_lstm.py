@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import keras_twins
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from keras_twins import B, H, I, T, assert_close64, gradients, outputs, twins, value_tolerance
+from keras_twins import B, H, I, T, gradients, outputs, twins
+from tolerances import assert_close64, value_tolerance
+from wide_floats import float64
 
 from everystep.cells import ACTIVATIONS
 from everystep.errors import ShapeError
@@ -40,7 +41,7 @@ options = st.fixed_dictionaries(
 def test_all_options(options: Any, unroll: bool, masked: bool, given_state: bool, training: bool, seed: int) -> None:
     """`unroll` is ours alone: under a mask Keras's unrolled loop starts from zeros and ignores zero_output_for_mask."""
     rng = np.random.default_rng(seed)
-    with keras_twins.float64():
+    with float64():
         ours, theirs = twins(rng, ours={"unroll": unroll}, dtype="float64", **options)
         assert layer_route(ours) == ("engine", "jax, float64")
         x = rng.normal(size=(B, T, I))
@@ -60,7 +61,7 @@ def test_all_options(options: Any, unroll: bool, masked: bool, given_state: bool
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if hasattr(keras.activations, name)])
 def test_every_activation_of_keras_is_the_engines(name: str) -> None:
     rng = np.random.default_rng(len(name))
-    with keras_twins.float64():
+    with float64():
         ours, theirs = twins(rng, activation=name, recurrent_activation=name, return_state=True, dtype="float64")
         assert layer_route(ours).name == "engine"
         x = rng.normal(0, 0.5, (B, T, I))
@@ -88,7 +89,7 @@ def test_float32(T: int) -> None:
 
 def test_long_sequences_in_float64() -> None:
     rng = np.random.default_rng(8)
-    with keras_twins.float64():
+    with float64():
         ours, theirs = twins(rng, (2, 1000, 2), return_sequences=True, dtype="float64")
         x = rng.normal(size=(2, 1000, 2))
         assert_close64(outputs(ours, x), outputs(theirs, x))
@@ -97,7 +98,7 @@ def test_long_sequences_in_float64() -> None:
 
 def test_a_fit_step_gives_keras_weights() -> None:
     rng = np.random.default_rng(9)
-    with keras_twins.float64():
+    with float64():
         options = dict(
             dtype="float64",
             seed=5,
@@ -129,7 +130,7 @@ def test_the_implicit_mask_is_used_as_keras_does() -> None:
     """From an embedding, alone and with an initial state (then Keras's layer runs unmasked)."""
     rng = np.random.default_rng(10)
     ids = np.array([[1, 2, 0, 0], [3, 0, 4, 1], [2, 2, 2, 0]])
-    with keras_twins.float64():
+    with float64():
         embedding = keras.layers.Embedding(5, I, mask_zero=True, dtype="float64")
         ours, theirs = twins(rng, return_sequences=True, dtype="float64")
         state = [rng.normal(size=(B, H)) for _ in range(2)]
@@ -158,7 +159,7 @@ def test_no_steps_and_no_rows() -> None:
 
 def test_a_stateful_layer_resets_and_keeps_its_batch_size() -> None:
     rng = np.random.default_rng(12)
-    with keras_twins.float64():
+    with float64():
         ours, theirs = twins(rng, stateful=True, return_sequences=True, dtype="float64")
         x = rng.normal(size=(B, T, I))
         first = outputs(ours, x)
@@ -185,7 +186,7 @@ def test_bad_arguments_are_named() -> None:
 
 
 def test_the_same_global_seed_gives_the_same_weights_and_dropout_as_keras() -> None:
-    with keras_twins.float64():
+    with float64():
         x = np.random.default_rng(13).normal(size=(B, T, I))
         found = []
         for cls in (LSTM, keras.layers.LSTM):

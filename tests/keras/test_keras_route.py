@@ -10,7 +10,9 @@ import keras
 import keras_twins
 import numpy as np
 import pytest
-from keras_twins import B, H, I, T, assert_close64, gradients, outputs, twins
+from keras_twins import B, H, I, T, gradients, outputs, twins
+from tolerances import assert_close64, value_tolerance
+from wide_floats import float64
 
 from everystep.keras import layers, routes
 from everystep.keras.loop import run as run_loop
@@ -85,7 +87,7 @@ def test_routes_of_a_model() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_both_routes_give_the_same_numbers(additions: bool, masked: bool) -> None:
     rng = np.random.default_rng([additions, masked])
-    with keras_twins.float64():
+    with float64():
         options = dict(dtype="float64", dropout=0.3, recurrent_dropout=0.3, seed=2, go_backwards=True)
         ours = OURS if additions else {}
         engine, _ = twins(rng, ours=ours, **options, return_sequences=True, zero_output_for_mask=True)
@@ -104,7 +106,7 @@ def test_both_routes_give_the_same_numbers(additions: bool, masked: bool) -> Non
 
 def test_the_loop_against_the_oracle() -> None:
     rng = np.random.default_rng(7)
-    with keras_twins.float64():
+    with float64():
         layer, _ = twins(rng, dtype="float64")
         weights = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=True))
         x, h, c, reset_h, reset_c = (rng.normal(size=s) for s in ((B, T, I), *[(B, H)] * 4))
@@ -135,7 +137,7 @@ def test_mixed_precision_computes_in_half_and_returns_half() -> None:
     keras_twins.random_weights(full, rng)
     half.set_weights([0.05 * w for w in full.get_weights()])
     full.set_weights(half.get_weights())
-    tolerance = keras_twins.value_tolerance(full, x) * float(np.finfo(np.float16).eps) / float(np.finfo(np.float32).eps)
+    tolerance = value_tolerance(full, x) * float(np.finfo(np.float16).eps) / float(np.finfo(np.float32).eps)
     assert tolerance < 0.5
     for a, b in zip(outputs(half, x), outputs(full, x), strict=True):
         assert a.dtype == np.float16

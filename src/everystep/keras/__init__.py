@@ -12,6 +12,7 @@ check_keras()
 choose_backend()
 
 import keras  # noqa: E402  (its backend is chosen when it is imported)
+
 from everystep.keras import layers, models  # noqa: E402
 from everystep.keras.containers import Sequential  # noqa: E402
 from everystep.keras.convert import with_engine, without_engine  # noqa: E402

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+
 from everystep.errors import UnsupportedError
 
 ADDITIONS = ("return_cell_sequences", "return_gates")

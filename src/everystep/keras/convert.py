@@ -9,14 +9,14 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 import keras
+import numpy as np
+from keras.src.models.functional import Functional, functional_like_constructor
+
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
 from everystep.keras.lstm import LSTM
 from everystep.keras.route import hard_sigmoid_keras2
-from keras.src.models.functional import Functional, functional_like_constructor
 
 Config = dict[str, Any]
 OPTIONS = (*ADDITIONS, "trainable_initial_state")  # of our LSTM, unknown to Keras's

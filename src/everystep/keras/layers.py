@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+
 from everystep.keras.containers import Bidirectional, TimeDistributed
 from everystep.keras.lstm import LSTM
 

@@ -81,40 +81,55 @@ def run(
         raise ValueError(f"cell is {cell!r}, and the loop has the equations of 'lstm' only")
     if reset_states is None:
         reset_states = states
-    seen = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask
+    if x.shape[1] == 0:
+        empty = ops.zeros((ops.shape(x)[0], 0, 4, recurrent_kernel.shape[0]), dtype=x.dtype)
+        none = empty[:, :, 0]
+        return Outputs(
+            none if sequences else states[0], tuple(states), none if cells else None, empty if gates else None
+        )
 
-    def step(carry: tuple[Tensor, Tensor], at_t: list[Tensor]) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
-        h, c = carry
-        xW, seen_t, *reset_t = at_t
-        if reset_t:
-            h, c = (ops.where(reset_t[0][:, None], r, s) for r, s in zip(reset_states, (h, c), strict=True))
-        z = xW + _product(h, recurrent_kernel, recurrent_dropout)
-        z_i, z_f, z_g, z_o = ops.split(z, 4, axis=-1)
-        i, f, g, o = recurrent_activation(z_i), recurrent_activation(z_f), activation(z_g), recurrent_activation(z_o)
+    seen = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask
+    xW = _product(x, kernel, None if dropout is None else dropout[:, :, None])
+    over_time = [xW if bias is None else xW + bias, seen] + ([] if resets is None else [resets])
+    over_time = [ops.swapaxes(v, 0, 1) for v in over_time]  # (T,B,...)
+
+    def gates_of(xW: Tensor, h: Tensor) -> list[Tensor]:
+        z_i, z_f, z_g, z_o = ops.split(xW + _product(h, recurrent_kernel, recurrent_dropout), 4, axis=-1)
+        return [recurrent_activation(z_i), recurrent_activation(z_f), activation(z_g), recurrent_activation(z_o)]
+
+    def step(state: list[Tensor], at_t: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        xW_t, seen_t, *again_t = at_t
+        h, c = (_start_again(s, r, again_t) for s, r in zip(state, reset_states, strict=True))
+        i, f, g, o = gates_of(xW_t, h)
         c_t = f * c + i * g
         h_t = o * activation(c_t)
-        seen_t = seen_t[:, None]
-        h, c = ops.where(seen_t, h_t, h), ops.where(seen_t, c_t, c)
-        kept = [h] if sequences else []
-        kept += [c] if cells else []
-        kept += [ops.where(seen_t[:, None], ops.stack([i, f, g, o], axis=1), 0)] if gates else []
-        return (h, c), kept
+        state = [ops.where(seen_t[:, None], new, old) for new, old in ((h_t, h), (c_t, c))]
+        return state, state  # TensorFlow's scan wants what a step gives to be like what it carries: no gates
 
-    xW = _product(x, kernel, None if dropout is None else dropout[:, :, None])
-    inputs = [xW if bias is None else xW + bias, seen] + ([] if resets is None else [resets])
-    T, H = x.shape[1], recurrent_kernel.shape[0]
-    if T == 0:
-        B = ops.shape(x)[0]
-        last = states
-        asked = (((H,), sequences), ((H,), cells), ((4, H), gates))
-        kept = [ops.zeros((0, B, *rest), dtype=x.dtype) for rest, on in asked if on]
-    else:
-        last, kept = ops.scan(step, tuple(states), [_swap_batch_and_time(v) for v in inputs], reverse=backwards)
-        # A reversed scan stacks its outputs at the positions of its inputs; we return them in processing order.
-        kept = [ops.flip(v, axis=0) if backwards else v for v in kept]
-    named = iter([_swap_batch_and_time(v) for v in kept])
-    h = next(named) if sequences else last[0]
-    return Outputs(h, tuple(last), next(named) if cells else None, next(named) if gates else None)
+    last, (h, c) = ops.scan(step, list(states), over_time, reverse=backwards)  # (T,B,H), each step where its x is
+    of_gates = None
+    if gates:  # once more, all steps in one product, from the h before each step
+        xW, seen, *again = over_time
+        before = [h[1:], states[0][None]] if backwards else [states[0][None], h[:-1]]
+        every = gates_of(xW, _start_again(ops.concatenate(before), reset_states[0], again))
+        of_gates = ops.where(seen[..., None, None], ops.stack(every, axis=2), 0)  # (T,B,4,H)
+
+    def in_order(v: Tensor) -> Tensor:  # (T,B,...) -> (B,T,...) in processing order
+        return ops.swapaxes(ops.flip(v, axis=0) if backwards else v, 0, 1)
+
+    return Outputs(
+        h=in_order(h) if sequences else last[0],
+        states=tuple(last),
+        cells=in_order(c) if cells else None,
+        gates=None if of_gates is None else in_order(of_gates),
+    )
+
+
+def _start_again(state: Tensor, reset_state: Tensor, again: list[Tensor]) -> Tensor:
+    """The state, or the reset state in the rows that start afresh; `again` is empty where no row ever does."""
+    for rows in again:
+        state = ops.where(rows[..., None], reset_state, state)
+    return state
 
 
 def _product(v: Tensor, kernel: Tensor, factors: Tensor | None) -> Tensor:
@@ -123,7 +138,3 @@ def _product(v: Tensor, kernel: Tensor, factors: Tensor | None) -> Tensor:
         return ops.matmul(v, kernel)
     columns = ops.split(kernel, 4, axis=-1)
     return ops.concatenate([ops.matmul(v * factors[k], columns[k]) for k in range(4)], axis=-1)
-
-
-def _swap_batch_and_time(v: Tensor) -> Tensor:
-    return ops.swapaxes(v, 0, 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+from keras import ops
+
 from everystep.cells import LSTM as CELL
 from everystep.errors import ShapeError
 from everystep.keras import loop
 from everystep.keras.route import activation_name, adapter, layer_route
-from keras import ops
 
 Tensor = Any  # a tensor of Keras's backend
 Shape = tuple[int | None, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+
 from everystep.keras.containers import Sequential
 from everystep.keras.convert import with_engine
 

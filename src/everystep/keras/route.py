@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import keras
+
 from everystep.cells import ACTIVATIONS
 
 ADAPTERS = {"jax": "everystep.keras.adapters.jax"}  # Keras backend -> the module that runs the engine under it
