@@ -61,7 +61,7 @@ def test_all_options(options: Any, masked: bool, given_state: bool, seed: int) -
 def test_every_activation(name: str) -> None:
     rng = np.random.default_rng(len(name))
     layer = LSTM(H, name, name, dtype="float64", return_sequences=True, return_state=True)
-    x = rng.normal(0, 0.5, (B, T, I))
+    x = rng.normal(0, 0.5, (B, 1 if name == "exponential" else T, I))  # that one grows without bound
     layer(x)
     layer.set_weights([rng.normal(0, 0.3, w.shape) for w in layer.get_weights()])
     zeros = np.zeros((B, H))
