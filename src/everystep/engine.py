@@ -45,7 +45,7 @@ class Packed(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What `run` returns.
+    """What a run returns: here arrays, in `everystep.keras` tensors of its backend.
 
     Attributes:
         h: the hidden state: (B,T,H) in processing order with `sequences`, else the last one, (B,H).
@@ -59,7 +59,7 @@ class Outputs(NamedTuple):
     states: tuple[Array, ...]
     cells: Array | None
     gates: Array | None
-    record: Record | None
+    record: Record | None = None
 
 
 class Step(NamedTuple):

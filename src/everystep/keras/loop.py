@@ -14,28 +14,14 @@ computed for all steps at once, before the loop.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras import ops
 
+from everystep.engine import Outputs
+
 Tensor = Any  # a tensor of Keras's backend
 Function = Callable[[Tensor], Tensor]
-
-
-class Outputs(NamedTuple):
-    """What a run gives, here and on the engine.
-
-    Attributes:
-        h: the carried hidden state: (B,T,H) in processing order with `sequences`, else the last one, (B,H).
-        states: the last h and c, (B,H) each.
-        cells: the carried cell state at every step (B,T,H), with `cells`; else None.
-        gates: every gate after its activation (B,T,G,H), 0 on masked steps, with `gates`; else None.
-    """
-
-    h: Tensor
-    states: tuple[Tensor, ...]
-    cells: Tensor | None
-    gates: Tensor | None
 
 
 def run(
@@ -75,7 +61,7 @@ def run(
         backwards: take the steps from the last to the first.
         activation: a, elementwise.
         recurrent_activation: s, elementwise.
-        sequences, cells, gates: what to return, see `Outputs`.
+        sequences, cells, gates: what to return, see `everystep.engine.Outputs`.
     """
     if cell != "lstm":
         raise ValueError(f"cell is {cell!r}, and the loop has the equations of 'lstm' only")

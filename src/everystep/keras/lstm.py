@@ -135,7 +135,8 @@ class LSTM(keras.layers.LSTM):
         functions = {name: getattr(self, name) for name in ("activation", "recurrent_activation")}
         if on_engine:
             functions = {name: activation_name(function) for name, function in functions.items()}
-        h, last, cells, gates = (adapter() if on_engine else loop).run(
+        run = adapter().run if on_engine else loop.run
+        found = run(
             CELL.name,
             x,
             tuple(state),
@@ -152,12 +153,14 @@ class LSTM(keras.layers.LSTM):
             **functions,
         )
         if self.stateful:
-            for variable, value in zip(self.states, last, strict=True):
+            for variable, value in zip(self.states, found.states, strict=True):
                 variable.assign(value)
+        h = found.h
         if self.zero_output_for_mask and mask is not None and mask.shape[1] != 0:
             seen = ops.flip(mask, axis=1) if self.go_backwards else mask
             h = ops.where((seen if self.return_sequences else seen[:, -1])[..., None], h, 0)
-        outputs = (h, *(last if self.return_state else ()), *(v for v in (cells, gates) if v is not None))
+        added = [v for v in (found.cells, found.gates) if v is not None]
+        outputs = (h, *(found.states if self.return_state else ()), *added)
         return outputs if len(outputs) > 1 else h
 
     def _explicit_state(self, initial_state: Any, x: Tensor) -> list[Tensor]:

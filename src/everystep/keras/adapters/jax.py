@@ -17,9 +17,8 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from everystep.cells import CELLS
-from everystep.engine import activation_code
+from everystep.engine import Outputs, activation_code
 from everystep.errors import DifferentiationError
-from everystep.keras.loop import Outputs
 
 Tensor = Any  # a jax.Array or a tracer of one
 
@@ -136,9 +135,10 @@ def _run_forward(options: Options, inputs: Inputs) -> tuple[Outputs, Any]:
 
 def _run_backward(options: Options, kept: Any, d: Outputs) -> tuple[Inputs]:
     inputs, *recorded = kept
-    d_h, (d_last_h, d_last_c) = d.h, d.states
+    d_last_h, d_last_c = d.states
+    d_h: Tensor | None = d.h
     if not options.sequences:  # then h is the last h once more
-        d_h, d_last_h = None, d_last_h + d_h
+        d_h, d_last_h = None, d_last_h + d.h
     return (_backward(options, inputs, [*recorded, d_h, d.cells, d.gates, d_last_h, d_last_c]),)
 
 
@@ -146,8 +146,9 @@ _run.defvjp(_run_forward, _run_backward)
 
 
 def _outputs(options: Options, found: Results) -> Outputs:
+    h: Tensor = found.h if options.sequences else found.last_h
     return Outputs(
-        h=found.h if options.sequences else found.last_h,
+        h=h,
         states=(found.last_h, found.last_c),
         cells=found.c if options.cells else None,
         gates=found.gates if options.gates else None,
