@@ -8,7 +8,7 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.layers.activations import activate, activation_name
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
 
 
 class Activation(Layer):
@@ -19,12 +19,11 @@ class Activation(Layer):
         options: of `Layer`.
     """
 
+    config_names = ("activation",)
+
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
         self.activation = activation_name(self.name, "activation", activation)
 
     def apply(self, inputs: Array) -> Array:
         return activate(self.activation, np.ascontiguousarray(inputs))
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "activation": self.activation}

@@ -17,6 +17,7 @@ itself if need be, runs, and returns arrays. B batch, T time steps.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -26,58 +27,11 @@ from everystep.engine import Array
 from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.checks import dtype_name, policy, shapes_of
 from everystep.layers.initializers import Initializer
-from everystep.layers.naming import snake_case, unique_name
+from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor, has_tensor
 
-Config = dict[str, Any]
 State = Any  # of one layer; () where it carries nothing
-
-
-class Operation:
-    """What a graph is made of: a layer, or a small function of tensors that a mask is computed by."""
-
-    module: ClassVar[str]  # where Keras has it
-
-    def __init__(self, name: str | None) -> None:
-        self.name = unique_name(snake_case(self.kind)) if name is None else name
-        if not isinstance(self.name, str) or not self.name or "/" in self.name:
-            raise OptionError(f"a layer's name must be a string that is not empty and holds no '/'; got {name!r}")
-        self.nodes: list[Node] = []
-
-    @property
-    def kind(self) -> str:
-        """The name of Keras's class."""
-        return type(self).__name__
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Of symbolic tensors: tensors, and a node. Of arrays: arrays."""
-        raise NotImplementedError
-
-    def symbolic_outputs(self, *args: Any) -> Any:
-        """Tensors that stand for what a call on the tensors in `args` returns."""
-        raise NotImplementedError
-
-    def get_config(self) -> Config:
-        """The constructor's arguments, as in the config of Keras's class of that name."""
-        raise NotImplementedError
-
-    @property
-    def output(self) -> Any:
-        """What the layer returned, if it was called on symbolic tensors once."""
-        outputs = self._only_node("output").outputs
-        return outputs[0] if len(outputs) == 1 else list(outputs)
-
-    @property
-    def input(self) -> Any:
-        """What the layer was called on, if it was called on symbolic tensors once."""
-        inputs = self._only_node("input").inputs
-        return inputs[0] if len(inputs) == 1 else list(inputs)
-
-    def _only_node(self, wanted: str) -> Node:
-        if len(self.nodes) != 1:
-            raise GraphError(f"layer {self.name!r} has no single {wanted}: it is called {len(self.nodes)} times")
-        return self.nodes[0]
 
 
 class Layer(Operation):
@@ -94,6 +48,7 @@ class Layer(Operation):
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
     passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: ClassVar[bool] = False  # whether inputs may be of another dtype than the layer
+    config_names: ClassVar[tuple[str, ...]] = ()  # the arguments, kept as attributes, in the order of Keras's config
 
     def __init__(
         self,
@@ -183,6 +138,9 @@ class Layer(Operation):
         config: Config = {"name": self.name, "trainable": self.trainable, "dtype": policy(self.dtype)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = self.activity_regularizer
+        for name in self.config_names:
+            value = getattr(self, name)
+            config[name] = value.get_config() if isinstance(value, Initializer) else copy.deepcopy(value)
         return config
 
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
@@ -264,13 +222,12 @@ class Layer(Operation):
         return self.run(inputs, **call)[0]
 
     def ensure_built(self, inputs: Any) -> None:
-        """Builds the layer for these arrays or tensors unless it is built; checks them if it is."""
+        """Checks these arrays or tensors, and builds the layer for them unless it is built."""
+        self.check(inputs)
         if not self.built:
-            self.check(inputs)
             shape = shapes_of(inputs)
             self.build(shape)
             self.built_shape = shape
-        self.check(inputs)
 
     def check(self, inputs: Any) -> None:
         """Raises unless the layer takes these arrays or tensors; a layer adds what it asks of their shapes."""
@@ -280,6 +237,9 @@ class Layer(Operation):
                     f"layer {self.name!r} is {self.dtype} and its input is {leaf.dtype}; nothing is cast between "
                     f"layers. Give the layer, or the Input, the same dtype"
                 )
+
+    def check_call(self, call: dict[str, Any]) -> None:
+        """Raises unless the layer takes the tensors of a call's other arguments."""
 
     def check_step(self) -> None:
         """Raises UnsupportedError where the layer cannot be stepped."""
@@ -334,11 +294,13 @@ class Layer(Operation):
         elif self.takes_implicit_mask(call) and has_tensor(mask) and self.enters_mask(args, kwargs):
             kwargs = {**kwargs, "mask": mask}
         self.ensure_built(inputs)
+        self.check_call(call)
         outputs = self.symbolic_outputs(inputs)
         if self.passes_mask:
             masks = self.compute_mask(inputs, mask)
-            for tensor, its_mask in zip(flatten(outputs), flatten(masks), strict=masks is not None):
-                tensor.mask = its_mask
+            if masks is not None:
+                for tensor, its_mask in zip(flatten(outputs), flatten(masks), strict=True):
+                    tensor.mask = its_mask
         Node(self, args, kwargs, outputs)
         return outputs
 

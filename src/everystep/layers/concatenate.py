@@ -8,10 +8,10 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError, ShapeError
-from everystep.layers import operations
-from everystep.layers.base import Config, Layer
+from everystep.layers import masks
+from everystep.layers.base import Layer
 from everystep.layers.checks import shapes_of, sizes_fit
-from everystep.layers.operations import any_feature, joined_shape
+from everystep.layers.masks import any_feature, joined_shape
 
 
 class Concatenate(Layer):
@@ -21,6 +21,8 @@ class Concatenate(Layer):
         axis: counted with the batch axis, or from the last axis.
         options: of `Layer`.
     """
+
+    config_names = ("axis",)
 
     any_dtype = True
 
@@ -70,20 +72,17 @@ class Concatenate(Layer):
         full = []
         for value, its_mask in zip(inputs, mask, strict=True):
             if its_mask is None:
-                full.append(operations.apply("OnesLike", value, dtype="bool"))
+                full.append(masks.apply("OnesLike", value, dtype="bool"))
             elif its_mask.ndim < value.ndim:
-                per_step = operations.apply("ExpandDims", its_mask, axis=-1)
-                zeros = operations.apply("ZerosLike", value, dtype="bool")
-                full.append(operations.apply("LogicalOr", per_step, zeros))
+                per_step = masks.apply("ExpandDims", its_mask, axis=-1)
+                zeros = masks.apply("ZerosLike", value, dtype="bool")
+                full.append(masks.apply("LogicalOr", per_step, zeros))
             else:
                 full.append(its_mask)
-        return any_feature(operations.apply("Concatenate", full, axis=self._axis_of(inputs)))
+        return any_feature(masks.apply("Concatenate", full, axis=self._axis_of(inputs)))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return joined_shape(input_shape, self.axis)
 
     def output_dtype(self, inputs: Any) -> str:
         return str(inputs[0].dtype)
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "axis": self.axis}

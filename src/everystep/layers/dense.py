@@ -10,7 +10,7 @@ from everystep import engine
 from everystep.engine import Array, PackedMatrix
 from everystep.errors import ShapeError
 from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
 from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
 
@@ -32,6 +32,19 @@ class Dense(Layer):
     Weights: kernel (K,N), bias (N) with `use_bias`.
     """
 
+    config_names = (
+        "units",
+        "activation",
+        "use_bias",
+        "kernel_initializer",
+        "bias_initializer",
+        "kernel_regularizer",
+        "bias_regularizer",
+        "kernel_constraint",
+        "bias_constraint",
+        "quantization_config",
+    )
+
     def __init__(
         self,
         units: int,
@@ -50,6 +63,7 @@ class Dense(Layer):
         **options: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **options)
+        self.quantization_config = None
         refuse_given(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.units = whole_number(self.name, "units", units)
         self.activation = activation_name(self.name, "activation", activation)
@@ -93,18 +107,3 @@ class Dense(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], self.units)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": self.kernel_initializer.get_config(),
-            "bias_initializer": self.bias_initializer.get_config(),
-            "kernel_regularizer": self.kernel_regularizer,
-            "bias_regularizer": self.bias_regularizer,
-            "kernel_constraint": self.kernel_constraint,
-            "bias_constraint": self.bias_constraint,
-            "quantization_config": None,
-        }

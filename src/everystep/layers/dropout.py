@@ -6,11 +6,17 @@ from typing import Any
 
 from everystep.engine import Array
 from everystep.errors import OptionError
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
 
 
 class Dropout(Layer):
     """Hands on what it gets; its arguments are Keras's, kept for `to_keras()`."""
+
+    config_names = (
+        "rate",
+        "seed",
+        "noise_shape",
+    )
 
     any_dtype = True
 
@@ -27,7 +33,3 @@ class Dropout(Layer):
 
     def output_dtype(self, inputs: Any) -> str:
         return str(inputs.dtype)
-
-    def get_config(self) -> Config:
-        own = {"rate": self.rate, "seed": self.seed, "noise_shape": self.noise_shape}
-        return {**super().get_config(), **own}

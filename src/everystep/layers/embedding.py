@@ -8,10 +8,10 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
 from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
-from everystep.layers.operations import not_equal
+from everystep.layers.masks import not_equal
 
 
 class Embedding(Layer):
@@ -34,6 +34,17 @@ class Embedding(Layer):
         OptionError: an id is out of range. DtypeError: the ids are not whole numbers.
     """
 
+    config_names = (
+        "input_dim",
+        "output_dim",
+        "embeddings_initializer",
+        "embeddings_regularizer",
+        "activity_regularizer",
+        "embeddings_constraint",
+        "mask_zero",
+        "quantization_config",
+    )
+
     any_dtype = True
 
     def __init__(
@@ -52,6 +63,7 @@ class Embedding(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.quantization_config = None
         refuse_given(self.name, lora_rank=lora_rank, lora_alpha=lora_alpha, quantization_config=quantization_config)
         self.input_dim = whole_number(self.name, "input_dim", input_dim)
         self.output_dim = whole_number(self.name, "output_dim", output_dim)
@@ -94,16 +106,3 @@ class Embedding(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape, self.output_dim)
-
-    def get_config(self) -> Config:
-        return {
-            **super().get_config(),
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "embeddings_initializer": self.embeddings_initializer.get_config(),
-            "embeddings_regularizer": self.embeddings_regularizer,
-            "activity_regularizer": self.activity_regularizer,
-            "embeddings_constraint": self.embeddings_constraint,
-            "mask_zero": self.mask_zero,
-            "quantization_config": None,
-        }

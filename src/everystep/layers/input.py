@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from everystep.errors import OptionError, UnsupportedError
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
+from everystep.layers.operation import Config
 from everystep.layers.tensor import Node, Tensor
 
 

@@ -11,10 +11,11 @@ from everystep.cells import LSTM as CELL
 from everystep.engine import Array, Packed
 from everystep.errors import DtypeError, ShapeError
 from everystep.layers.activations import activation_name
-from everystep.layers.base import Config, Layer, State
+from everystep.layers.base import Layer, State
 from everystep.layers.checks import sizes_fit, whole_number
 from everystep.layers.initializers import Initializer, initializer
-from everystep.layers.operations import flip
+from everystep.layers.masks import flip
+from everystep.layers.operation import Config
 from everystep.layers.tensor import Shape
 
 
@@ -60,6 +61,14 @@ class LSTM(Layer):
     Weights: kernel (I,4H), recurrent_kernel (H,4H), bias (4H); the columns are i, f, g, o.
     """
 
+    config_names = (
+        "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask",
+        "units", "activation", "recurrent_activation", "use_bias",
+        "kernel_initializer", "recurrent_initializer", "bias_initializer", "unit_forget_bias",
+        "kernel_regularizer", "recurrent_regularizer", "bias_regularizer", "activity_regularizer",
+        "kernel_constraint", "recurrent_constraint", "bias_constraint",
+        "dropout", "recurrent_dropout", "seed",
+    )  # fmt: skip
     call_arguments = ("sequences", "initial_state", "mask", "training", "resets")
 
     def __init__(
@@ -276,6 +285,11 @@ class LSTM(Layer):
                 f"of features; got {shape}"
             )
 
+    def check_call(self, call: dict[str, Any]) -> None:
+        if call.get("initial_state") is not None:
+            given = call["initial_state"]
+            self._check_state(list(given) if isinstance(given, (list, tuple)) else [given], None)
+
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
         return call.get("initial_state") is None
 
@@ -303,39 +317,7 @@ class LSTM(Layer):
         return words
 
     def get_config(self) -> Config:
-        base = super().get_config()
-        base.pop("activity_regularizer", None)
-        config = {
-            **base,
-            "return_sequences": self.return_sequences,
-            "return_state": self.return_state,
-            "go_backwards": self.go_backwards,
-            "stateful": self.stateful,
-            "unroll": self.unroll,
-            "zero_output_for_mask": self.zero_output_for_mask,
-            "units": self.units,
-            "activation": self.activation,
-            "recurrent_activation": self.recurrent_activation,
-            "use_bias": self.use_bias,
-            "kernel_initializer": self.kernel_initializer.get_config(),
-            "recurrent_initializer": self.recurrent_initializer.get_config(),
-            "bias_initializer": self.bias_initializer.get_config(),
-            "unit_forget_bias": self.unit_forget_bias,
-            "kernel_regularizer": self.kernel_regularizer,
-            "recurrent_regularizer": self.recurrent_regularizer,
-            "bias_regularizer": self.bias_regularizer,
-            "activity_regularizer": self.activity_regularizer,
-            "kernel_constraint": self.kernel_constraint,
-            "recurrent_constraint": self.recurrent_constraint,
-            "bias_constraint": self.bias_constraint,
-            "dropout": self.dropout,
-            "recurrent_dropout": self.recurrent_dropout,
-            "seed": self.seed,
-        }
-        for addition in ADDITIONS:
-            if getattr(self, addition):
-                config[addition] = True
-        return config
+        return {**super().get_config(), **{name: True for name in ADDITIONS if getattr(self, name)}}
 
 
 ADDITIONS = ("return_cell_sequences", "return_gates", "trainable_initial_state")  # unknown to Keras's LSTM

@@ -8,8 +8,8 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import OptionError
-from everystep.layers.base import Config, Layer
-from everystep.layers.operations import any_feature, not_equal
+from everystep.layers.base import Layer
+from everystep.layers.masks import any_feature, not_equal
 
 
 class Masking(Layer):
@@ -19,6 +19,8 @@ class Masking(Layer):
         mask_value: a number.
         options: of `Layer`.
     """
+
+    config_names = ("mask_value",)
 
     def __init__(self, mask_value: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
@@ -32,6 +34,3 @@ class Masking(Layer):
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         return any_feature(not_equal(inputs, self.mask_value))
-
-    def get_config(self) -> Config:
-        return {**super().get_config(), "mask_value": self.mask_value}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from everystep.layers.structure import flatten
 
 if TYPE_CHECKING:
-    from everystep.layers.base import Operation
+    from everystep.layers.operation import Operation
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]

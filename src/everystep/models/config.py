@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from everystep.errors import UnsupportedError
-from everystep.layers.base import Config, Operation
 from everystep.layers.lstm import ADDITIONS
+from everystep.layers.operation import Config, Operation
 from everystep.layers.tensor import Node, Tensor
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from everystep.errors import GraphError
-from everystep.layers.base import Layer, Operation, State
+from everystep.layers.base import Layer, State
+from everystep.layers.operation import Operation
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
-from everystep.layers.base import Config, Layer, State
+from everystep.layers.base import Layer, State
 from everystep.layers.checks import shapes_of, sizes_fit, whole_number
 from everystep.layers.input import InputLayer
+from everystep.layers.operation import Config
 from everystep.layers.structure import flatten, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models import config as configs

@@ -11,8 +11,9 @@ from typing import Any
 
 from everystep import layers
 from everystep.errors import EverystepError, GraphError, UnsupportedError
-from everystep.layers.base import Config, Layer, Operation
-from everystep.layers.operations import KINDS, MaskOperation
+from everystep.layers.base import Layer
+from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.operation import Config, Operation
 from everystep.layers.tensor import Node, Tensor
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from everystep.errors import GraphError, UnsupportedError
-from everystep.layers.base import Config, Layer
+from everystep.layers.base import Layer
 from everystep.layers.checks import policy
 from everystep.layers.input import InputLayer
 from everystep.layers.lstm import ADDITIONS
+from everystep.layers.operation import Config
 from everystep.layers.tensor import Tensor
 from everystep.models import config as configs
 from everystep.models.model import Model

@@ -12,8 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from everystep.errors import GraphError, OptionError
-from everystep.layers.base import Config, Operation, State
+from everystep.layers.base import State
 from everystep.layers.checks import shapes_of
+from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Node, Shape, Tensor, has_tensor
 

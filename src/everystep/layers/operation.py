@@ -1,0 +1,57 @@
+"""What a graph is made of: operations, which are called on tensors and return tensors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from everystep.errors import GraphError, OptionError
+from everystep.layers.naming import snake_case, unique_name
+from everystep.layers.tensor import Node
+
+Config = dict[str, Any]
+
+
+class Operation:
+    """What a graph is made of: a layer, or a small function of tensors that a mask is computed by."""
+
+    module: ClassVar[str]  # where Keras has it
+
+    def __init__(self, name: str | None) -> None:
+        self.name = unique_name(snake_case(self.kind)) if name is None else name
+        if not isinstance(self.name, str) or not self.name or "/" in self.name:
+            raise OptionError(f"a layer's name must be a string that is not empty and holds no '/'; got {name!r}")
+        self.nodes: list[Node] = []
+
+    @property
+    def kind(self) -> str:
+        """The name of Keras's class."""
+        return type(self).__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Of symbolic tensors: tensors, and a node. Of arrays: arrays."""
+        raise NotImplementedError
+
+    def symbolic_outputs(self, *args: Any) -> Any:
+        """Tensors that stand for what a call on the tensors in `args` returns."""
+        raise NotImplementedError
+
+    def get_config(self) -> Config:
+        """The constructor's arguments, as in the config of Keras's class of that name."""
+        raise NotImplementedError
+
+    @property
+    def output(self) -> Any:
+        """What the layer returned, if it was called on symbolic tensors once."""
+        outputs = self._only_node("output").outputs
+        return outputs[0] if len(outputs) == 1 else list(outputs)
+
+    @property
+    def input(self) -> Any:
+        """What the layer was called on, if it was called on symbolic tensors once."""
+        inputs = self._only_node("input").inputs
+        return inputs[0] if len(inputs) == 1 else list(inputs)
+
+    def _only_node(self, wanted: str) -> Node:
+        if len(self.nodes) != 1:
+            raise GraphError(f"layer {self.name!r} has no single {wanted}: it is called {len(self.nodes)} times")
+        return self.nodes[0]
