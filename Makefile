@@ -34,7 +34,7 @@ test: test-engine $(INSTALLED)
 # The engine's own tests, in C++, under the address and undefined-behaviour sanitizers.
 test-engine: $(BUILD_TOOLS)
 	@PYTHONPATH=build/tools build/tools/bin/cmake -S . -B build/tests -G Ninja -DEVERYSTEP_TESTS=ON \
-	    -DCMAKE_MAKE_PROGRAM=$(CURDIR)/build/tools/bin/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python --log-level=WARNING
+	    -DCMAKE_MAKE_PROGRAM=$(CURDIR)/build/tools/bin/ninja --log-level=WARNING
 	@PYTHONPATH=build/tools build/tools/bin/cmake --build build/tests
 	@PYTHONPATH=build/tools build/tools/bin/ctest --test-dir build/tests --output-on-failure
 
