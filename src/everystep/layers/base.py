@@ -115,10 +115,6 @@ class Layer(Operation):
         """Before the first step."""
         return ()
 
-    def step_obstacle(self) -> str | None:
-        """Why `step` cannot give what `run` gives; None where it can."""
-        return None
-
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         """The mask of the outputs, one for each where there are several; of arrays or of symbolic tensors."""
         return mask

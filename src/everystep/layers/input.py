@@ -39,6 +39,8 @@ class InputLayer(Layer):
                 raise UnsupportedError(f"Input {self.name!r}: {option}=True is not supported; pass dense arrays always")
         given = (batch_size, *self._sizes("shape", shape)) if shape is not None else batch_shape
         self.batch_shape = self._sizes("batch_shape", given)
+        if not self.batch_shape:
+            raise OptionError(f"Input {self.name!r}: batch_shape needs a batch axis; got ()")
         try:
             self.dtype = np.dtype("float32" if dtype is None else dtype).name
         except TypeError:

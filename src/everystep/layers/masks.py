@@ -6,12 +6,13 @@ Each is the same function of a whole sequence and of one step of it, but for tho
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from everystep.errors import GraphError, OptionError
+from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import State
 from everystep.layers.checks import shapes_of
 from everystep.layers.operation import Config, Operation
@@ -39,7 +40,7 @@ def _broadcast(a: Shape, b: Shape = ()) -> Shape:
     """Of two shapes with unknown sizes; () for a number."""
     longer, shorter = (a, b) if len(a) >= len(b) else (b, a)
     padded = (1,) * (len(longer) - len(shorter)) + shorter
-    return tuple(y if x == 1 else x if y in (1, None) else y for x, y in zip(longer, padded, strict=True))
+    return tuple(y if x == 1 or (x is None and y != 1) else x for x, y in zip(longer, padded, strict=True))
 
 
 def _reduced(shape: Shape, axis: int, keepdims: bool = False) -> Shape:
@@ -120,7 +121,11 @@ class MaskOperation(Operation):
     def kind(self) -> str:
         return self._kind
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            raise UnsupportedError(
+                f"operation {self.name!r} ({self.kind}) has {", ".join(kwargs)} by keyword; pass all in order"
+            )
         if not has_tensor(args):
             return self.run(*args)[0]
         output = self.symbolic_outputs(*args)
@@ -139,18 +144,25 @@ class MaskOperation(Operation):
 
     def step(self, *args: Any) -> tuple[Any, State]:
         """As `run`, on arrays without a time axis; an axis counts from the last one then."""
-        return KINDS[self.kind].run(*args, **self._step_options()), ()
+        obstacle = self.step_obstacle()
+        if obstacle:
+            raise UnsupportedError(f"operation {self.name!r} ({self.kind}) cannot go one step at a time: {obstacle}")
+        options = self.options
+        if "axis" in options:
+            options = options | {"axis": self._axis_from_end()[0]}
+        return KINDS[self.kind].run(*args, **options), ()
 
-    def _step_options(self) -> dict[str, Any]:
-        """The options with an axis that counts from the end, where the time axis makes no difference."""
-        axis = self.options.get("axis", -1)
-        if axis >= 0:
-            node = self.nodes[0]
-            rank = len(node.outputs[0].shape) if self.kind == "ExpandDims" else len(node.inputs[0].shape)
-            axis -= rank
-            if axis == 1 - rank:
-                raise GraphError(f"operation {self.name!r} ({self.kind}) goes along the time axis")
-        return self.options | ({"axis": axis} if "axis" in self.options else {})
+    def step_obstacle(self) -> str | None:
+        if "axis" in self.options and operator.eq(*self._axis_from_end()):
+            return "it goes along the time axis"
+        return None
+
+    def _axis_from_end(self) -> tuple[int, int]:
+        """The axis, and the time axis, counted from the end, as they are with and without a time axis."""
+        node = self.nodes[0]
+        rank = (node.outputs if self.kind == "ExpandDims" else node.inputs)[0].ndim
+        axis = self.options["axis"]
+        return (axis - rank if axis >= 0 else axis), 1 - rank
 
     def get_config(self) -> Config:
         return {"name": self.name, **self.options}

@@ -35,6 +35,10 @@ class Operation:
         """Tensors that stand for what a call on the tensors in `args` returns."""
         raise NotImplementedError
 
+    def step_obstacle(self) -> str | None:
+        """Why one time step cannot give what a whole sequence gives; None where it can."""
+        return None
+
     def get_config(self) -> Config:
         """The constructor's arguments, as in the config of Keras's class of that name."""
         raise NotImplementedError

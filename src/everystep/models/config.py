@@ -27,7 +27,7 @@ def serialized(operation: Operation) -> Config:
 
 def functional_config(model: Model) -> Config:
     """The config of a Model: its layers, each with the calls that are in the graph."""
-    graph = model._connected()
+    graph = model.graph
     places = _node_numbers(graph.nodes)
 
     def refer(tensor: Tensor, first: int = 0) -> list[Any]:
@@ -88,11 +88,9 @@ def for_keras(model: Model) -> Config:
     def ours(value: Any) -> Any:
         if isinstance(value, dict):
             value = {key: ours(inner) for key, inner in value.items()}
-            return (
-                value | OUR_LSTM
-                if (value.get("module"), value.get("class_name")) == ("keras.layers", "LSTM")
-                else value
-            )
+            if (value.get("module"), value.get("class_name")) == ("keras.layers", "LSTM"):
+                value |= OUR_LSTM
+            return value
         return [ours(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
     converted: Config = ours(serialized(model))

@@ -12,7 +12,7 @@ from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedErr
 from everystep.layers.base import Layer, State
 from everystep.layers.checks import shapes_of, sizes_fit, whole_number
 from everystep.layers.input import InputLayer
-from everystep.layers.operation import Config
+from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models import config as configs
@@ -40,7 +40,7 @@ class Model(Layer):
     call_arguments = ("inputs", "training", "mask")
     passes_mask = False  # in the graph, as in Keras; where it runs, each output has the mask of the layer it is from
     any_dtype = True
-    graph: Graph | None
+    _graph: Graph | None
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
@@ -61,7 +61,7 @@ class Model(Layer):
 
     def _connect(self, inputs: Any, outputs: Any) -> None:
         self.input_structure, self.output_structure = inputs, outputs
-        self.graph = Graph(flatten(inputs), flatten(outputs))
+        self._graph = Graph(flatten(inputs), flatten(outputs))
         self.built_shape = shapes_of(self.inputs)
 
     @property
@@ -70,33 +70,33 @@ class Model(Layer):
 
     # ---- Parts ----
 
-    def _connected(self) -> Graph:
-        if self.graph is None:
+    @property
+    def graph(self) -> Graph:
+        """The calls between the inputs and the outputs."""
+        if self._graph is None:
             raise GraphError(
                 f"model {self.name!r} does not know its inputs yet: begin with an Input, or call it on an array"
             )
-        return self.graph
+        return self._graph
 
     @property
     def inputs(self) -> list[Tensor]:
         """The input tensors, flat."""
-        return self._connected().inputs
+        return self.graph.inputs
 
     @property
     def outputs(self) -> list[Tensor]:
         """The output tensors, flat."""
-        return self._connected().outputs
+        return self.graph.outputs
 
     @property
     def input(self) -> Any:
         """The inputs as they were passed to Model."""
-        self._connected()
         return self.input_structure
 
     @property
     def output(self) -> Any:
         """The outputs as they were passed to Model."""
-        self._connected()
         return self.output_structure
 
     @property
@@ -119,9 +119,9 @@ class Model(Layer):
         return shapes[0] if len(shapes) == 1 else shapes
 
     @property
-    def operations(self) -> list[Any]:
+    def operations(self) -> list[Operation]:
         """The layers, and what masks are computed by, in Keras's order."""
-        return self._connected().operations
+        return self.graph.operations
 
     @property
     def layers(self) -> list[Layer]:
@@ -225,12 +225,10 @@ class Model(Layer):
         return self._run_arrays(self._standardized(call["inputs"]), masks)
 
     def _standardized(self, x: Any) -> list[Array]:
-        self._connected()
         return standardize(x, self.input_structure, self.name)
 
     def _run_arrays(self, arrays: list[Array], masks: list[Any] | None = None) -> Any:
-        graph = self._connected()
-        outputs, _, _ = graph.run(arrays, masks or [None] * len(arrays), {})
+        outputs, _, _ = self.graph.run(arrays, masks or [None] * len(arrays), {})
         return self._packed(outputs)
 
     def _packed(self, outputs: list[Any]) -> Any:
@@ -252,7 +250,7 @@ class Model(Layer):
         return outputs, after
 
     def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
-        graph = self._connected()
+        graph = self.graph
         # As in Keras, an input whose mask is not given keeps the one that comes with it.
         came, given = (
             [None] * len(graph.inputs) if structure is None else flatten(structure)
@@ -265,23 +263,23 @@ class Model(Layer):
     def initial_state(self, batch_size: int) -> State:
         """The state of every call that starts from its own, by its place in the graph."""
         states = {}
-        for place, node in enumerate(self._connected().nodes):
+        for place, node in enumerate(self.graph.nodes):
             layer = node.operation
             if node.inputs and isinstance(layer, Layer) and not layer.bind(node.args, node.kwargs).get("initial_state"):
                 states[place] = layer.initial_state(batch_size)
         return states
 
     def step_obstacle(self) -> str | None:
-        for layer in self.layers:
-            obstacle = layer.step_obstacle()
+        for operation in self.operations:
+            obstacle = operation.step_obstacle()
             if obstacle:
-                return f"its layer {layer.name!r} cannot: {obstacle}"
+                return f"its layer {operation.name!r} cannot: {obstacle}"
         return None
 
     # ---- As a layer of another model ----
 
     def check(self, inputs: Any) -> None:
-        graph = self._connected()
+        graph = self.graph
         given = flatten(inputs)
         if len(given) != len(graph.inputs):
             raise ShapeError(f"model {self.name!r} has {len(graph.inputs)} inputs; got {len(given)}")
@@ -296,7 +294,7 @@ class Model(Layer):
         return True
 
     def symbolic_outputs(self, inputs: Any) -> Any:
-        return self._packed(self._connected().symbolic_outputs(flatten(inputs), self.name))
+        return self._packed(self.graph.symbolic_outputs(flatten(inputs), self.name))
 
     # ---- Configs, and Keras ----
 

@@ -105,7 +105,7 @@ class Reader:
             layer = self.operation(entry, f"{path}{entry['config'].get('name')}")
             model.add(layer)
         shape = config.get("build_input_shape")
-        if shape is not None and model.graph is None:
+        if shape is not None and not model.built:
             model.build(tuple(shape))
         return model
 

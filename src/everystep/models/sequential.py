@@ -32,7 +32,7 @@ class Sequential(Model):
 
     def __init__(self, layers: Any = None, trainable: bool = True, name: str | None = None) -> None:
         Layer.__init__(self, name=name, trainable=trainable)
-        self.graph = None
+        self._graph = None
         self._stack: list[Layer] = []
         self._tensors: list[Any] = []  # what each layer of the stack returns; empty as long as no Input is at its start
         for layer in layers or ():
@@ -65,7 +65,7 @@ class Sequential(Model):
             )
         if not self._stack and layer.input_shape_argument is not None:
             self._begin(layer.input_shape_argument, layer.dtype)
-        elif not self._stack and isinstance(layer, Model) and layer.graph is not None and len(layer.inputs) == 1:
+        elif not self._stack and isinstance(layer, Model) and layer.built and len(layer.inputs) == 1:
             self._begin(layer.inputs[0].shape[1:], layer.inputs[0].dtype)
         if isinstance(layer, InputLayer):
             self._tensors = [layer.output]
@@ -108,7 +108,7 @@ class Sequential(Model):
         return layer(below)
 
     def _reconnect(self) -> None:
-        self.graph, self.built_shape = None, None
+        self._graph, self.built_shape = None, None
         if len(self._tensors) > 1:
             self._connect(self._tensors[0], self._tensors[-1])
 
@@ -118,12 +118,12 @@ class Sequential(Model):
         return [layer for layer in self._stack if not isinstance(layer, InputLayer)]
 
     def ensure_built(self, inputs: Any) -> None:
-        if self.graph is None:
+        if not self.built:
             self.build(tuple(inputs.shape))
         super().ensure_built(inputs)
 
     def _standardized(self, x: Any) -> Any:
-        if self.graph is None:
+        if not self.built:
             self.build(np.shape(x))
         return super()._standardized(x)
 
@@ -134,6 +134,6 @@ class Sequential(Model):
             "dtype": policy(self.dtype),
             "layers": [configs.serialized(layer) for layer in self._stack],
         }
-        if self.graph is not None:
+        if self.built:
             config["build_input_shape"] = self._stack[0].get_config()["batch_shape"]
         return config

@@ -15,7 +15,7 @@ def summary_text(model: Model) -> str:
     rows: list[tuple[str, ...]] = [HEADER]
     for layer in model.layers:
         first: Any = (layer.name, type(layer).__name__)
-        outputs = layer.nodes[0].outputs
+        outputs = next(node for node in model.graph.nodes if node.operation is layer).outputs
         names = layer.output_words()
         for number, tensor in enumerate(outputs):
             shape = f"({', '.join('?' if size is None else str(size) for size in tensor.shape)})"

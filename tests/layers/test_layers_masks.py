@@ -1,0 +1,93 @@
+"""The operations that masks are made of: their shapes, before and with numbers, and their steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from everystep.errors import OptionError, UnsupportedError
+from everystep.layers import Input
+from everystep.layers.masks import KINDS, MaskOperation
+
+B, T, K = 2, 3, 4
+RNG = np.random.default_rng(50)
+X, Y = RNG.integers(0, 3, (B, T, K)).astype(np.float32), RNG.integers(0, 3, (B, T, 1)).astype(np.float32)
+SEEN, OTHER = X[..., 0] > 0, Y[..., 0] > 1
+
+CASES: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    *((name, (X, 1), {}) for name in ("Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual")),
+    ("Less", (X, Y), {}),
+    ("LogicalAnd", (SEEN, OTHER), {}),
+    ("LogicalOr", (SEEN, OTHER), {}),
+    ("LogicalNot", (SEEN,), {}),
+    ("Any", (X > 1,), {"axis": 2}),
+    ("Any", (X > 1,), {"axis": -1, "keepdims": True}),
+    ("All", (X > 0,), {"axis": [-1]}),
+    ("ExpandDims", (SEEN,), {"axis": -1}),
+    ("ExpandDims", (SEEN,), {"axis": 2}),
+    ("ZerosLike", (X,), {"dtype": "bool"}),
+    ("OnesLike", (SEEN,), {}),
+    ("Flip", (X,), {"axis": 2}),
+    ("Concatenate", ([X, Y],), {"axis": -1}),
+]
+ALONG_TIME: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("Flip", (SEEN,), {"axis": 1}),
+    ("Any", (X > 1,), {"axis": -2}),
+    ("Concatenate", ([X, X],), {"axis": 1}),
+]
+
+
+def graph(kind: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[MaskOperation, Any]:
+    def symbolic(value: Any) -> Any:
+        if isinstance(value, list):
+            return [symbolic(inner) for inner in value]
+        return Input((None, *value.shape[2:]), dtype=value.dtype.name) if isinstance(value, np.ndarray) else value
+
+    operation = MaskOperation(kind, **options)
+    return operation, operation(*(symbolic(value) for value in args))
+
+
+@pytest.mark.parametrize(("kind", "args", "options"), CASES + ALONG_TIME)
+def test_as_keras_has_it(kind: str, args: Any, options: Any) -> None:
+    operation, tensor = graph(kind, args, options)
+    found = operation(*args)
+    snake = {"LogicalAnd": "logical_and", "LogicalOr": "logical_or", "LogicalNot": "logical_not", "GreaterEqual":
+             "greater_equal", "LessEqual": "less_equal", "NotEqual": "not_equal", "ExpandDims": "expand_dims",
+             "ZerosLike": "zeros_like", "OnesLike": "ones_like"}.get(kind, kind.lower())  # fmt: skip
+    expected = np.asarray(getattr(keras.ops, snake)(*args, **options))
+    assert found.dtype == expected.dtype == tensor.dtype
+    np.testing.assert_array_equal(found, expected)
+    assert len(tensor.shape) == found.ndim
+    for known, size in zip(tensor.shape[2:], found.shape[2:], strict=True):
+        assert known == size
+
+
+@pytest.mark.parametrize(("kind", "args", "options"), CASES)
+def test_a_step_is_that_step(kind: str, args: Any, options: Any) -> None:
+    operation, _ = graph(kind, args, options)
+    whole, _ = operation.run(*args)
+    for t in range(T):
+        at = [
+            [v[:, t] for v in a] if isinstance(a, list) else a[:, t] if isinstance(a, np.ndarray) else a for a in args
+        ]
+        np.testing.assert_array_equal(operation.step(*at)[0], whole[:, t])
+
+
+@pytest.mark.parametrize(("kind", "args", "options"), ALONG_TIME)
+def test_along_time_there_is_no_step(kind: str, args: Any, options: Any) -> None:
+    operation, _ = graph(kind, args, options)
+    with pytest.raises(UnsupportedError, match="cannot go one step at a time: it goes along the time axis"):
+        operation.step(*args)
+
+
+def test_what_is_not_known_is_refused() -> None:
+    assert {kind for kind, _, _ in CASES} == set(KINDS)
+    with pytest.raises(OptionError, match=r"\(Any\) has no option where"):
+        MaskOperation("Any", where=1)
+    with pytest.raises(OptionError, match="axis must be one whole number"):
+        MaskOperation("Any", axis=(1, 2))
+    with pytest.raises(UnsupportedError, match="has x2 by keyword"):
+        MaskOperation("Equal")(Input((3,)), x2=1)
