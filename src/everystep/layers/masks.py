@@ -124,7 +124,7 @@ class MaskOperation(Operation):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs:
             raise UnsupportedError(
-                f"operation {self.name!r} ({self.kind}) has {", ".join(kwargs)} by keyword; pass all in order"
+                f"operation {self.name!r} ({self.kind}) has {', '.join(kwargs)} by keyword; pass all in order"
             )
         if not has_tensor(args):
             return self.run(*args)[0]
