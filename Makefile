@@ -92,4 +92,5 @@ $(PEERS): requirements/bench.lock | .venv/bin/python
 	@.venv-bench/bin/python -m pip install -qq -r requirements/bench.lock
 	@touch $@
 
+.DELETE_ON_ERROR:
 .PHONY: help demo test test-engine lint format bench lock clean
