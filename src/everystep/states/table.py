@@ -49,7 +49,7 @@ def _share(room: int, columns: Sequence[Sequence[Cell]]) -> list[int]:
     """How wide each column is: at most as its longest paragraph; room goes where there is most to read."""
     words = [[word for cell in column for paragraph in cell for word in paragraph.split()] for column in columns]
     most = [max(len(paragraph) for cell in column for paragraph in cell) for column in columns]
-    widths = [min(full, max(16, *map(len, column))) for full, column in zip(most, words, strict=True)]
+    widths = [min(full, max(18, *map(len, column))) for full, column in zip(most, words, strict=True)]
     while sum(widths) > room:  # break the longest words
         widths[widths.index(max(widths))] -= 1
     amount = [sum(map(len, column)) for column in words]
