@@ -122,6 +122,15 @@ def test_a_stateful_model_comes_over_and_starts_afresh() -> None:
     assert ours.to_keras().layers[1].stateful
 
 
+def test_the_sequential_of_our_namespace_comes_over() -> None:
+    k = Names(keras, "float32", lstm=everystep.keras.layers.LSTM)
+    theirs = everystep.keras.Sequential([k.Input((T, I)), k.LSTM(H), k.Dense(2)])
+    ours = from_keras(theirs)
+    assert type(ours) is everystep.Sequential
+    x = np.random.default_rng(7).normal(size=(2, T, I)).astype(np.float32)
+    np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=1e-5)
+
+
 def test_what_only_training_reads_is_kept() -> None:
     x = keras.Input((T, I))
     layer = keras.layers.LSTM(
