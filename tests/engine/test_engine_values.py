@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import engine_cases
 import numpy as np
 import pytest
 from engine_cases import ALL, Case, any_activations, assert_close64, assert_same_bits, case, cases, examples, is_tame
@@ -147,12 +146,6 @@ def test_reset_states_default_to_the_states(dtype: Any) -> None:
 def test_no_bias_is_a_bias_of_zeros() -> None:
     call = case(np.random.default_rng(2), 4, 6, 3, 17, np.float32)
     assert_same_bits(call.run().h, call.with_(bias=np.zeros(4 * 17, np.float32)).run().h)
-
-
-def test_the_engine_takes_the_best_instruction_set() -> None:
-    sets = engine_cases.instruction_sets()
-    wanted = engine_cases.os.environ.get("EVERYSTEP_INSTRUCTION_SET", sets[0])
-    assert engine.engine_info()["instruction_set"] == wanted
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
