@@ -8,6 +8,7 @@ from html import escape
 
 Cell = Sequence[str]  # paragraphs
 GAP = "   "
+COMFORT = 18  # columns up to this wide are served first
 
 
 def terminal(title: str, header: Sequence[str], rows: Sequence[Sequence[Cell]], notes: Cell, width: int) -> str:
@@ -49,13 +50,13 @@ def _share(room: int, columns: Sequence[Sequence[Cell]]) -> list[int]:
     """How wide each column is: at most as its longest paragraph; room goes where there is most to read."""
     words = [[word for cell in column for paragraph in cell for word in paragraph.split()] for column in columns]
     most = [max(len(paragraph) for cell in column for paragraph in cell) for column in columns]
-    widths = [min(full, max(18, *map(len, column))) for full, column in zip(most, words, strict=True)]
+    widths = [min(full, max(map(len, column))) for full, column in zip(most, words, strict=True)]
     while sum(widths) > room:  # break the longest words
         widths[widths.index(max(widths))] -= 1
     amount = [sum(map(len, column)) for column in words]
     while sum(widths) < room and widths != most:
         growing = [k for k in range(len(columns)) if widths[k] < most[k]]
-        widths[max(growing, key=lambda k: amount[k] / widths[k])] += 1
+        widths[max(growing, key=lambda k: (widths[k] < COMFORT, amount[k] / widths[k]))] += 1
     return widths
 
 
