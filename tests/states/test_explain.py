@@ -79,6 +79,26 @@ def test_an_encoder_and_decoder(layers: Any, models: Any) -> None:
 
 
 @BOTH
+def test_operations_that_make_masks_are_left_out(layers: Any, models: Any) -> None:
+    x = layers.Input((None,), name="x")
+    y = layers.LSTM(3, name="lstm")(layers.Embedding(9, 2, mask_zero=True, name="vectors")(x))
+    assert goes_to(explain(models.Model(x, y))) == {
+        "x: output 0": ("into vectors",),
+        "vectors: output 0": ("into lstm",),
+        "lstm: output 0": ("model output 0",),
+    }
+
+
+def test_operations_that_change_what_flows_are_kept() -> None:
+    x = keras.layers.Input((3, 2), name="x")
+    y = keras.layers.LSTM(4, return_sequences=True, name="lstm")(x)[:, -1]
+    rows = explain(keras.Model(x, y)).rows
+    assert rows[1].goes_to == (f"into {rows[2].name.split(':')[0]}",)
+    assert rows[2].what == "what the operation GetItem returns"
+    assert rows[2].goes_to == ("model output 0",)
+
+
+@BOTH
 def test_a_layer_that_is_called_twice(layers: Any, models: Any) -> None:
     x = layers.Input((3, 2), name="x")
     shared = layers.LSTM(2, return_sequences=True, name="shared")
@@ -103,7 +123,7 @@ def test_additions_come_last(namespace: str) -> None:
 
 
 def test_a_model_inside_a_model() -> None:
-    x = keras.layers.Input((3, 2))
+    x = keras.layers.Input((None, 2))
     _, h, c = keras.layers.LSTM(4, return_state=True, name="lstm")(x)
     inner = keras.Model(x, [h, c], name="encoder")
     y = keras.layers.Input((3, 2), name="y")
@@ -112,6 +132,8 @@ def test_a_model_inside_a_model() -> None:
     assert rows[2].what == "c, the cell state, after the last step"
     assert rows[2].equals == "lstm: output 2, inside encoder"
     assert rows[2].goes_to == ("model output 1",)
+    sequence = keras.Model(x, keras.layers.LSTM(4, return_sequences=True)(x), name="sequence")
+    assert explain(keras.Model(y, sequence(y))).rows[1].shape == (None, 3, 4)
 
 
 def test_what_is_not_known_is_said() -> None:
@@ -233,4 +255,4 @@ x = Input((3, 1)); print(explain(Model(x, LSTM(1)(x))))
 sys.exit(bool({"keras", "jax", "torch", "tensorflow"} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert "h, the hidden state" in done.stdout
+    assert "(rows, units)" in done.stdout

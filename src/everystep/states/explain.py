@@ -102,7 +102,8 @@ def _layer_rows(layer: Any, outputs: list[Any], given: tuple[str, ...] = ()) -> 
         rows = recurrent.rows(layer, kind) if forward is None else bidirectional.rows(layer, kind)
         return [replace(row, shape=shape) for row, shape in zip(rows, shapes, strict=True)] if shapes else rows
     if hasattr(layer, "layers") and wiring.is_graph(layer):
-        return [_inner_row(layer, k) for k in range(len(layer.outputs))]
+        inner = [_inner_row(layer, k) for k in range(len(layer.outputs))]
+        return [replace(row, shape=shape) for row, shape in zip(inner, shapes, strict=True)] if shapes else inner
     if not shapes:
         return [plain.row(layer, 0, None, given)]
     return [plain.row(layer, k, shape, given) for k, shape in enumerate(shapes)]

@@ -43,5 +43,5 @@ def _axes(name: str, rank: int, given: tuple[str, ...]) -> tuple[str, ...]:
     if name == "Dense" and len(given) == rank:
         return (*given[:-1], "units")
     if name == "InputLayer" and rank in (2, 3):
-        return ("rows", "features") if rank == 2 else ("rows", "steps", "features")
+        return ("rows", "values") if rank == 2 else ("rows", "steps", "features")
     return ("rows", *(f"axis {k}" for k in range(1, rank)))[:rank]

@@ -39,7 +39,10 @@ def is_graph(model: Any) -> bool:
 
 
 def calls(model: Any) -> list[Call]:
-    """Every call of a layer between the model's inputs and outputs, each after those that it depends on."""
+    """Every call of a layer between the model's inputs and outputs, each after those that it depends on.
+
+    Small operations that only compute the mask of a layer are left out: nobody wrote them.
+    """
     given = {id(tensor) for tensor in model.inputs}
     found: dict[tuple[int, int], Layer] = {}  # (the layer's id, which call of it) in the order asked for
     waiting = [(tensor, False) for tensor in reversed([*model.inputs, *model.outputs])]
@@ -55,12 +58,12 @@ def calls(model: Any) -> list[Call]:
             waiting.extend((other, False) for other in reversed(needed))
         else:
             found[id(layer), index] = layer
-    ordered = []
+    ordered: list[Call] = []
     for (_, index), layer in found.items():
         indices = [of for (owner, of) in found if owner == id(layer)]
         several = f", call {indices.index(index) + 1} of {len(indices)}" if len(indices) > 1 else ""
         ordered.append(Call(layer, f"{layer.name}{several}", _inputs(layer, index), _outputs(layer, index)))
-    return ordered
+    return _without_masks(model, ordered)
 
 
 def destinations(model: Any, ordered: list[Call]) -> dict[int, list[str]]:
@@ -80,6 +83,17 @@ def last_outputs(layer: Layer) -> list[Tensor]:
     """The symbolic tensors that the layer's latest call returned; none, if it has not been called on any."""
     count = len(_nodes(layer))
     return _outputs(layer, count - 1) if count else []
+
+
+def _without_masks(model: Any, ordered: list[Call]) -> list[Call]:
+    """The calls without those of operations, not layers, that lead to nothing but `mask` arguments."""
+    seen = {id(tensor) for tensor in model.outputs}  # tensors that something other than a mask depends on
+    kept = []
+    for call in reversed(ordered):
+        if hasattr(call.layer, "weights") or any(id(tensor) in seen for tensor in call.outputs):
+            kept.append(call)
+            seen |= {id(tensor) for tensor, argument in call.inputs if argument != "mask"}
+    return kept[::-1]
 
 
 def _history(tensor: Tensor) -> tuple[Layer, int]:
