@@ -75,6 +75,14 @@ def shared_layer(k: Names) -> Any:
     return k.Model([a, b], [dense(k.Concatenate()([second, first])), k.Dense(3)(first)])
 
 
+def shared_at_two_depths(k: Names) -> Any:
+    """A layer counts at its greatest distance from the outputs, or the order of weights is another."""
+    x = k.Input((T, I), name="x")
+    shared = k.LSTM(H, return_sequences=True)
+    far = k.Dense(2)(shared(k.Dense(I)(x)))
+    return k.Model(x, [shared(x), far, k.LSTM(2)(k.Dense(H)(x))])
+
+
 def nested(k: Names) -> Any:
     """A model in a model, twice, one of its inputs masked; a Sequential in it."""
     p, q = k.Input((None, H), name="p"), k.Input((None, H), name="q")
@@ -115,6 +123,7 @@ TOPOLOGIES: list[Callable[[Names], Any]] = [
     masks,
     explicit_mask,
     shared_layer,
+    shared_at_two_depths,
     nested,
     branches,
     stacked,

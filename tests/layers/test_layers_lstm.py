@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tolerances import assert_close64, value_tolerance
 from wide_floats import float64
 
+import everystep.keras
 from everystep.cells import ACTIVATIONS
 from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
 from everystep.layers import LSTM, Input
@@ -119,6 +120,21 @@ def test_the_additions_are_the_textbooks(backwards: bool, given_state: bool) -> 
     )
     found = layer(x, mask=mask, resets=resets, **call)
     assert_close64(list(found), [expected.h, *expected.states, expected.c, expected.gates])
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("state", [False, True])
+@pytest.mark.parametrize("additions", [{}, {"return_gates": True, "return_cell_sequences": True}])
+def test_masks_of_the_outputs_are_those_of_our_keras_layer(sequences: bool, state: bool, additions: Any) -> None:
+    mask = np.random.default_rng(24).random((B, T)) < 0.5
+    for backwards in (False, True):
+        options = dict(return_sequences=sequences, return_state=state, go_backwards=backwards, **additions)
+        found = LSTM(H, **options).compute_mask(None, mask)
+        expected = everystep.keras.layers.LSTM(H, **options).compute_mask(None, mask)
+        for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
+            assert (a is None) == (b is None)
+            if a is not None:
+                np.testing.assert_array_equal(a, np.asarray(b))
 
 
 def test_a_stateful_layer_starts_afresh() -> None:
