@@ -83,6 +83,14 @@ def shared_at_two_depths(k: Names) -> Any:
     return k.Model(x, [shared(x), far, k.LSTM(2)(k.Dense(H)(x))])
 
 
+def called_out_of_order(k: Names) -> Any:
+    """In the config the shared layer comes before the one that its first call depends on."""
+    x = k.Input((T, I), name="x")
+    shared = k.LSTM(H)
+    first, second = shared(k.Dense(I)(x)), shared(x)
+    return k.Model(x, [k.Dense(2)(k.Dense(3)(second)), first])
+
+
 def nested(k: Names) -> Any:
     """A model in a model, twice, one of its inputs masked; a Sequential in it."""
     p, q = k.Input((None, H), name="p"), k.Input((None, H), name="q")
@@ -91,7 +99,7 @@ def nested(k: Names) -> Any:
     x = k.Input((T, H), name="x")
     one, two = inner([k.Masking()(x), x])
     three, four = inner([two, one])
-    return k.Model(x, [k.LSTM(2)(stack(three)), k.LSTM(3)(four), k.LSTM(3)(stack(k.Masking()(x)))])
+    return k.Model(x, [k.LSTM(2)(stack(three)), k.LSTM(3)(four), k.LSTM(3)(stack(k.Masking()(x))), three])
 
 
 def branches(k: Names) -> Any:
@@ -124,6 +132,7 @@ TOPOLOGIES: list[Callable[[Names], Any]] = [
     explicit_mask,
     shared_layer,
     shared_at_two_depths,
+    called_out_of_order,
     nested,
     branches,
     stacked,

@@ -171,6 +171,7 @@ BAD = [
     (lambda: LSTM(H, retrun_state=True), OptionError, "LSTM has no argument 'retrun_state'"),
     (lambda: LSTM(H, activation="softmax", name="a"), UnsupportedError, "layer 'a': activation 'softmax' is not one"),
     (lambda: LSTM(H, activation=np.tanh, name="a"), UnsupportedError, "is a Python function or object, 'tanh'"),
+    (lambda: LSTM(H, {"class_name": "function", "config": "relu"}), UnsupportedError, "function or object, 'relu'"),
     (lambda: LSTM(H, dtype="float16", name="a"), UnsupportedError, "dtype 'float16' is not one of float32, float64"),
     (lambda: LSTM(H, kernel_initializer="magic"), UnsupportedError, "initializer 'magic' is not one of Zeros"),
     (lambda: LSTM(H, name="a/b"), OptionError, "holds no '/'"),

@@ -173,8 +173,14 @@ def ramp(x: Any) -> Any:
     return x
 
 
+def relu(x: Any) -> Any:
+    return x
+
+
 def refused(name: str) -> Any:
     x = keras.Input((T, I), name="x")
+    if name == "namesake":
+        return keras.Model(x, keras.layers.LSTM(2, activation=relu, name="rec")(x))
     if name == "layer":
         return keras.Model(x, keras.layers.Conv1D(2, 2, name="conv")(x))
     if name == "nested":
@@ -197,7 +203,8 @@ def refused(name: str) -> Any:
     [
         ("layer", r"layer 'conv' is a Conv1D \(keras.layers\), which is not supported; supported are Activation, "),
         ("nested", r"layer 'encoder/gru' is a GRU"),
-        ("function", r"layer 'rec': activation is a Python function or object, 'tests>ramp'; everystep knows"),
+        ("function", r"layer 'rec': activation 'ramp' is a function of .*; everystep has those that Keras names"),
+        ("namesake", r"layer 'rec': activation 'relu' is a function of"),
         ("activation", r"layer 'head': activation 'sparsemax' is not one of"),
         ("dtype", r"layer 'rec': dtype 'mixed_bfloat16' is not one of float32, float64"),
         ("operation", r"layer 'sin\w*' is a Sin"),

@@ -35,6 +35,8 @@ def from_keras(model: Any) -> Model:
             f"Keras model {model.name!r} has no weights yet: call it on its inputs, or begin with an Input"
         )
     live = dict(_walk(model, ""))
+    for path, layer in live.items():
+        _check_activations(layer, path)
     first: dict[int, str] = {}
     shared = {path: first[id(layer)] for path, layer in live.items() if first.setdefault(id(layer), path) != path}
     copy = from_serialized(_serialized(model), shared)
@@ -63,6 +65,18 @@ def _walk(model: Any, path: str) -> Iterator[tuple[str, Any]]:
         if hasattr(layer, "layers"):
             yield from _walk(layer, f"{here}/")
         yield here, layer
+
+
+def _check_activations(layer: Any, path: str) -> None:
+    """Raises for a function of the user's own: a config holds but its name, which may be that of one of Keras's."""
+    for argument in ("activation", "recurrent_activation"):
+        function = getattr(layer, argument, None)
+        if function is not None and function.__module__.split(".")[0] not in ("keras", "everystep"):
+            name = getattr(function, "__name__", type(function).__name__)
+            raise UnsupportedError(
+                f"layer {path!r}: {argument} {name!r} is a function of {function.__module__}; everystep has those that "
+                "Keras names. Use one of them"
+            )
 
 
 def _copy_weights(source: Any, target: Layer, path: str) -> None:
