@@ -14,7 +14,7 @@ TOOLS = ["pytest", "pytest-xdist", "hypothesis", "matplotlib", "tqdm", "nycfligh
 @nox.session
 def oldest(session: nox.Session) -> None:
     """The lower bounds in pyproject.toml."""
-    session.install(BUILD, ".", "keras==3.10.0", "jax==0.7.2", "jaxlib==0.7.2", "h5py==3.10.0", *TOOLS)
+    session.install(BUILD, ".", "keras==3.10.0", "jax==0.7.2", "jaxlib==0.7.2", "h5py==3.11.0", *TOOLS)
     session.run("pytest", "-n", "2", *session.posargs)
 
 
@@ -36,5 +36,5 @@ def backends(session: nox.Session, backend: str) -> None:
 @nox.session
 def without_keras(session: nox.Session) -> None:
     """What needs NumPy and h5py alone, on the oldest of both."""
-    session.install(BUILD, ".", "numpy==1.26.0", "h5py==3.10.0", "pytest", "hypothesis")
+    session.install(BUILD, ".", "numpy==1.26.0", "h5py==3.11.0", "pytest", "hypothesis")
     session.run("pytest", "tests/engine", "tests/test_equations.py", *session.posargs)
