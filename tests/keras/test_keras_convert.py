@@ -111,12 +111,12 @@ def test_the_state_of_a_stateful_layer_goes_along() -> None:
 
 @pytest.mark.parametrize("option", ["return_cell_sequences", "return_gates", "trainable_initial_state", "resets"])
 def test_without_engine_refuses_what_keras_does_not_have(option: str) -> None:
-    inputs, resets = keras.Input((T, I)), keras.Input((T,), dtype="bool")
+    inputs = keras.Input((T, I))
     if option == "resets":
-        outputs = layers.LSTM(3, name="mine")(inputs, resets=resets)
+        resets = keras.Input((T,), dtype="bool")
+        model = keras.Model([inputs, resets], layers.LSTM(3, name="mine")(inputs, resets=resets))
     else:
-        outputs = layers.LSTM(3, name="mine", **{option: True})(inputs)
-    model = keras.Model([inputs, resets], outputs)
+        model = keras.Model(inputs, layers.LSTM(3, name="mine", **{option: True})(inputs))
     with pytest.raises(UnsupportedError, match=f"layer 'mine' uses {option}, which Keras's LSTM does not have"):
         without_engine(model)
 
