@@ -28,7 +28,7 @@ struct ExpConstants<float> {
   static constexpr float magic = 0x1.8p23f;  // adding it rounds to an integer, which is then in the lowest bits
   static constexpr int mantissa = 23, bias = 127;
   static constexpr float lowest = -104.f, highest = 89.f;  // exp is 0 below and infinite above
-  static constexpr float q[] = {0.50000000134658092f,    0.16666666681623231f,    0.041666464925285905f,
+  static constexpr float q[] = {0.50000000134658092f,   0.16666666681623231f,   0.041666464925285905f,
                                 0.0083333109254809008f, 0.0013933649996309250f, 0.00019890990824673653f};
 };
 
@@ -95,7 +95,8 @@ EVERYSTEP_INLINE Vec<Real> power_of_two(IntVec<Real> n) {
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> exp_of_negative(Vec<Real> x) {  // x <= 0
-  const auto [p, n] = exp_parts<Real>(x < broadcast(ExpConstants<Real>::lowest) ? broadcast(ExpConstants<Real>::lowest) : x);
+  const auto [p, n] =
+      exp_parts<Real>(x < broadcast(ExpConstants<Real>::lowest) ? broadcast(ExpConstants<Real>::lowest) : x);
   return (p + Real(1)) * power_of_two<Real>(n);
 }
 
@@ -158,19 +159,16 @@ inline __attribute__((noinline)) Vec<Real> activate(Activation which, Vec<Real> 
     case Activation::relu6: return clamp<Real>(x, 0, 6);
     case Activation::elu:
     case Activation::celu: return x > zero ? x : expm1_below_zero<Real>(x);
-    case Activation::selu:
-      return Real(kSeluScale) * (x > zero ? x : Real(kSeluAlpha) * expm1_below_zero<Real>(x));
+    case Activation::selu: return Real(kSeluScale) * (x > zero ? x : Real(kSeluAlpha) * expm1_below_zero<Real>(x));
     case Activation::exponential: return exp<Real>(x);
     case Activation::softplus: return softplus<Real>(x);
     case Activation::softsign: return x / (one + absolute<Real>(x));
     case Activation::squareplus:
       return each<Real>(x, [](Real v) { return Real(0.5) * (v + std::sqrt(v * v + Real(4))); });
-    case Activation::soft_shrink:
-      return x > Real(0.5) ? x - Real(0.5) : (x < Real(-0.5) ? x + Real(0.5) : x * zero);
+    case Activation::soft_shrink: return x > Real(0.5) ? x - Real(0.5) : (x < Real(-0.5) ? x + Real(0.5) : x * zero);
     case Activation::hard_shrink: return absolute<Real>(x) <= Real(0.5) ? zero : x;
     case Activation::tanh_shrink: return x - tanh<Real>(x);
-    case Activation::sparse_plus:
-      return x >= one ? x : (x <= -one ? zero : (x + one) * (x + one) * Real(0.25));
+    case Activation::sparse_plus: return x >= one ? x : (x <= -one ? zero : (x + one) * (x + one) * Real(0.25));
     case Activation::sparse_sigmoid: return clamp<Real>((x + one) * Real(0.5), 0, 1);
     case Activation::silu: return x * sigmoid<Real>(x);
     case Activation::gelu: return x * normal_cdf<Real>(x);
@@ -184,8 +182,8 @@ inline __attribute__((noinline)) Vec<Real> activate(Activation which, Vec<Real> 
   __builtin_unreachable();
 }
 
-// The derivative at x. At a kink it is 0 from the flat side or 1/2 where Keras's own gradient says so: never mind which,
-// a kink has none; NumPy's, JAX's and ours differ only there.
+// The derivative at x. At a kink it is 0 from the flat side or 1/2 where Keras's own gradient says so: never mind
+// which, a kink has none; NumPy's, JAX's and ours differ only there.
 template <class Real>
 inline __attribute__((noinline)) Vec<Real> slope(Activation which, Vec<Real> x) {
   const Vec<Real> zero{}, one = broadcast(Real(1));
@@ -221,8 +219,7 @@ inline __attribute__((noinline)) Vec<Real> slope(Activation which, Vec<Real> x) 
     case Activation::sparse_plus: return clamp<Real>((x + one) * Real(0.5), 0, 1);
     case Activation::sparse_sigmoid: return Real(0.5) * inside(-1, 1);
     case Activation::silu: return sigmoid<Real>(x) * (one + x * sigmoid<Real>(-x));
-    case Activation::gelu:
-      return normal_cdf<Real>(x) + x * Real(kInverseSqrtTwoPi) * exp<Real>(Real(-0.5) * x * x);
+    case Activation::gelu: return normal_cdf<Real>(x) + x * Real(kInverseSqrtTwoPi) * exp<Real>(Real(-0.5) * x * x);
     case Activation::mish: {
       const Vec<Real> t = tanh<Real>(softplus<Real>(x));
       return t + x * (one - t * t) * sigmoid<Real>(x);
@@ -230,8 +227,7 @@ inline __attribute__((noinline)) Vec<Real> slope(Activation which, Vec<Real> x) 
     case Activation::log_sigmoid: return sigmoid<Real>(-x);
     case Activation::hard_sigmoid: return inside(-3, 3) / Real(6);
     case Activation::hard_sigmoid_keras2: return Real(0.2) * inside(Real(-2.5), Real(2.5));
-    case Activation::hard_silu:
-      return clamp<Real>(x / Real(6) + Real(0.5), 0, 1) + x * inside(-3, 3) / Real(6);
+    case Activation::hard_silu: return clamp<Real>(x / Real(6) + Real(0.5), 0, 1) + x * inside(-3, 3) / Real(6);
     case Activation::hard_tanh: return inside(-1, 1);
   }
   __builtin_unreachable();

@@ -19,7 +19,8 @@ const InstructionSet& choose() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
 #endif
-  static const InstructionSet sets[] = {  // from the best to the one that every machine has
+  static const InstructionSet sets[] = {
+      // from the best to the one that every machine has
 #if defined(__x86_64__)
       {"avx512", avx512::functions<float>(), avx512::functions<double>(),
        [] {
@@ -101,8 +102,8 @@ void pack_matrix(int64_t K, int64_t N, const Real* matrix, Real* packed) {
 }
 
 template <class Real>
-void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias, Activation activation,
-             Real* out) {
+void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias,
+             Activation activation, Real* out) {
   functions<Real>().product(M, K, N, a, packed, bias, activation, out);
 }
 
@@ -111,13 +112,13 @@ void activate(Activation which, int64_t n, const Real* x, Real* out) {
   functions<Real>().activate(which, n, x, out);
 }
 
-#define EVERYSTEP_FOR(Real)                                                                            \
-  template int64_t packed_size<Real>(CellKind, int64_t, int64_t);                                      \
-  template void pack<Real>(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);                   \
-  template void run<Real>(const Run<Real>&);                                                           \
-  template void run_backward<Real>(const RunBackward<Real>&);                                          \
-  template int64_t packed_matrix_size<Real>(int64_t, int64_t);                                         \
-  template void pack_matrix<Real>(int64_t, int64_t, const Real*, Real*);                               \
+#define EVERYSTEP_FOR(Real)                                                                                         \
+  template int64_t packed_size<Real>(CellKind, int64_t, int64_t);                                                   \
+  template void pack<Real>(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);                                \
+  template void run<Real>(const Run<Real>&);                                                                        \
+  template void run_backward<Real>(const RunBackward<Real>&);                                                       \
+  template int64_t packed_matrix_size<Real>(int64_t, int64_t);                                                      \
+  template void pack_matrix<Real>(int64_t, int64_t, const Real*, Real*);                                            \
   template void product<Real>(int64_t, int64_t, int64_t, const Real*, const Real*, const Real*, Activation, Real*); \
   template void activate<Real>(Activation, int64_t, const Real*, Real*);
 EVERYSTEP_FOR(float)

@@ -83,21 +83,21 @@ template <class Real>
 struct Run {
   Cell cell;
   int64_t B, T, I, H;
-  const Real* packed;                   // from `pack`
-  const Real* x;                        // (B,T,I)
-  const Real* start[kMaxStates];        // the state before the first step, (B,H) each
-  const Real* reset[kMaxStates] = {};   // what a reset goes back to, (B,H) each; read only where `resets` is given
-  const bool* mask = nullptr;           // (B,T) or null: a row steps where it is true and carries its state where not
-  const bool* resets = nullptr;         // (B,T) or null: a row starts afresh before this step, masked or not
-  const Real* dropout = nullptr;            // (G,B,I) or null: x is multiplied by it, gate by gate
+  const Real* packed;                  // from `pack`
+  const Real* x;                       // (B,T,I)
+  const Real* start[kMaxStates];       // the state before the first step, (B,H) each
+  const Real* reset[kMaxStates] = {};  // what a reset goes back to, (B,H) each; read only where `resets` is given
+  const bool* mask = nullptr;          // (B,T) or null: a row steps where it is true and carries its state where not
+  const bool* resets = nullptr;        // (B,T) or null: a row starts afresh before this step, masked or not
+  const Real* dropout = nullptr;       // (G,B,I) or null: x is multiplied by it, gate by gate
   const Real* recurrent_dropout = nullptr;  // (G,B,H) or null: and h
-  bool backwards = false;               // process the last step of x first; sequences come out in processing order
+  bool backwards = false;                   // process the last step of x first; sequences come out in processing order
 
-  Real* h = nullptr;                    // (B,T,H) or null: h after every step, carried on masked ones
-  Real* c = nullptr;                    // (B,T,H) or null: and c
-  Real* gates = nullptr;                // (B,T,G,H) or null: gates after their activation, 0 on masked steps
-  Real* tape = nullptr;                 // (B,T,G,H) or null: what `run_backward` reads of the gates
-  Real* last[kMaxStates];               // the state after the last step, (B,H) each; may alias `start`
+  Real* h = nullptr;       // (B,T,H) or null: h after every step, carried on masked ones
+  Real* c = nullptr;       // (B,T,H) or null: and c
+  Real* gates = nullptr;   // (B,T,G,H) or null: gates after their activation, 0 on masked steps
+  Real* tape = nullptr;    // (B,T,G,H) or null: what `run_backward` reads of the gates
+  Real* last[kMaxStates];  // the state after the last step, (B,H) each; may alias `start`
 };
 
 template <class Real>
@@ -110,21 +110,21 @@ void run(const Run<Real>&);
 // Reverse mode: from the gradients of a run's outputs to the gradients of its inputs.
 template <class Real>
 struct RunBackward {
-  Run<Real> run;                         // as it was called; `h`, `c` and `tape` hold what it wrote and are only read
-  Kernels<Real> kernels;                 // the weights themselves; run.packed is not read
-  const Real* d_h = nullptr;             // (B,T,H) or null for 0
-  const Real* d_c = nullptr;             // (B,T,H) or null for 0
-  const Real* d_gates = nullptr;         // (B,T,G,H) or null for 0
-  const Real* d_last[kMaxStates] = {};   // (B,H) each, or null for 0
+  Run<Real> run;                        // as it was called; `h`, `c` and `tape` hold what it wrote and are only read
+  Kernels<Real> kernels;                // the weights themselves; run.packed is not read
+  const Real* d_h = nullptr;            // (B,T,H) or null for 0
+  const Real* d_c = nullptr;            // (B,T,H) or null for 0
+  const Real* d_gates = nullptr;        // (B,T,G,H) or null for 0
+  const Real* d_last[kMaxStates] = {};  // (B,H) each, or null for 0
 
-  Real* d_x;                             // (B,T,I)
-  Real* d_start[kMaxStates];             // (B,H) each
-  Real* d_kernel;                        // (I,GH)
-  Real* d_recurrent_kernel;              // (H,GH)
-  Real* d_bias;                          // (GH) or null
-  Real* d_reset[kMaxStates] = {};        // (B,H) each; written only where run.resets is given
-  Real* d_dropout = nullptr;             // (G,B,I); written only where run.dropout is given
-  Real* d_recurrent_dropout = nullptr;   // (G,B,H); written only where run.recurrent_dropout is given
+  Real* d_x;                            // (B,T,I)
+  Real* d_start[kMaxStates];            // (B,H) each
+  Real* d_kernel;                       // (I,GH)
+  Real* d_recurrent_kernel;             // (H,GH)
+  Real* d_bias;                         // (GH) or null
+  Real* d_reset[kMaxStates] = {};       // (B,H) each; written only where run.resets is given
+  Real* d_dropout = nullptr;            // (G,B,I); written only where run.dropout is given
+  Real* d_recurrent_dropout = nullptr;  // (G,B,H); written only where run.recurrent_dropout is given
 };
 
 template <class Real>

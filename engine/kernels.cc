@@ -75,9 +75,9 @@ void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
 template <>
 const Functions<EVERYSTEP_REAL>& functions<EVERYSTEP_REAL>() {
   using Real = EVERYSTEP_REAL;
-  static constexpr Functions<Real> all{packed_size_of<Real>,        pack_any<Real>,        run_any<Real>,
-                                       run_backward_any<Real>,      packed_matrix_size_of<Real>,
-                                       pack_matrix_any<Real>,       product<Real>,         activate_all<Real>};
+  static constexpr Functions<Real> all{
+      packed_size_of<Real>,        pack_any<Real>,        run_any<Real>, run_backward_any<Real>,
+      packed_matrix_size_of<Real>, pack_matrix_any<Real>, product<Real>, activate_all<Real>};
   return all;
 }
 

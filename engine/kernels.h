@@ -18,14 +18,14 @@ struct Functions {
 };
 
 // One table per instruction set and precision, each in an object file of its own.
-#define EVERYSTEP_DECLARE(isa)                      \
-  namespace isa {                                   \
-  template <class Real>                             \
-  const Functions<Real>& functions();               \
-  template <>                                       \
-  const Functions<float>& functions<float>();       \
-  template <>                                       \
-  const Functions<double>& functions<double>();     \
+#define EVERYSTEP_DECLARE(isa)                  \
+  namespace isa {                               \
+  template <class Real>                         \
+  const Functions<Real>& functions();           \
+  template <>                                   \
+  const Functions<float>& functions<float>();   \
+  template <>                                   \
+  const Functions<double>& functions<double>(); \
   }
 EVERYSTEP_DECLARE(baseline)
 EVERYSTEP_DECLARE(avx2)

@@ -90,8 +90,8 @@ void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which
 }
 
 template <class Real>
-void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias, Activation activation,
-             Real* out) {
+void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias,
+             Activation activation, Real* out) {
   const Panels<Real> panels{K, N};
   const Split parts = split(M, panels.count(), 0, double(M) * K * N);
   parallel(parts.members, [&](int member, int members, Barrier&) {

@@ -1,8 +1,9 @@
 // The gradient of a run of any cell, by reverse accumulation through time.
 //
 // A step back has two parts: the cell's own gradient dz, unit by unit, and dh = dz R', one product. What does not have
-// to wait for the step before (dx = dz W', dW, dR, db) is done in large products, a chunk of steps at a time. The chunks
-// depend on B and T alone and each adds one sum to the gradients of the weights, so those do not depend on the threads.
+// to wait for the step before (dx = dz W', dW, dR, db) is done in large products, a chunk of steps at a time. The
+// chunks depend on B and T alone and each adds one sum to the gradients of the weights, so those do not depend on the
+// threads.
 #pragma once
 
 #include "product.h"
@@ -16,7 +17,8 @@ class Backward {
   Backward(const RunBackward<Real>& args, const Policy& policy)
       : args_(args), run_(args.run), policy_(policy), recurrent_{G * run_.H, run_.H}, input_{G * run_.H, run_.I} {
     const double step_work = double(run_.B) * run_.H * G * run_.H;
-    split_ = split(run_.B, recurrent_.count(), step_work, (step_work + double(run_.B) * run_.I * G * run_.H) * run_.T * 2);
+    split_ =
+        split(run_.B, recurrent_.count(), step_work, (step_work + double(run_.B) * run_.I * G * run_.H) * run_.T * 2);
     chunk_ = std::clamp<int64_t>(kChunkRows / std::max<int64_t>(run_.B, 1), 1, std::max<int64_t>(run_.T, 1));
     Carver size(nullptr);
     carve(size);
@@ -135,8 +137,7 @@ class Backward {
 
   void finish(const Member& m) {
     for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      for (int s = 0; s < S; ++s)
-        store(args_.d_start[s] + b * run_.H + unit, load(d_[s] + b * padded() + unit), lanes);
+      for (int s = 0; s < S; ++s) store(args_.d_start[s] + b * run_.H + unit, load(d_[s] + b * padded() + unit), lanes);
     });
   }
 
@@ -187,7 +188,8 @@ class Backward {
       store(dh(row, unit), before_reset(0, m.rows.begin + row, unit, lanes, step, sum));
     };
     if (!run_.recurrent_dropout)
-      return multiply_panels(recurrent_, recurrent_packed_, m.panels, m.rows.size(), {0, G * H}, row_of, started, finished);
+      return multiply_panels(recurrent_, recurrent_packed_, m.panels, m.rows.size(), {0, G * H}, row_of, started,
+                             finished);
     for (int g = 0; g < G; ++g)
       multiply_panels(
           recurrent_, recurrent_packed_, m.panels, m.rows.size(), {g * H, (g + 1) * H}, row_of,
@@ -235,8 +237,8 @@ class Backward {
             });
   }
 
-  // dW += x' dz, dR += h' dz, db += dz, over the rows of a chunk that are not masked: what is in padding, a NaN perhaps,
-  // reaches nothing. Members share out panels of columns, each inside one gate.
+  // dW += x' dz, dR += h' dz, db += dz, over the rows of a chunk that are not masked: what is in padding, a NaN
+  // perhaps, reaches nothing. Members share out panels of columns, each inside one gate.
   void weight_gradients(const Member& m, Range steps) {
     const int64_t H = run_.H, I = run_.I, B = run_.B;
     const Gathered& to = gathered_[m.member];
@@ -315,8 +317,8 @@ class Backward {
   Split split_;
   int64_t chunk_;
   Real *recurrent_packed_, *input_packed_;
-  Real* d_[S];   // (B,Hp) the gradients of the states, in place
-  Real* dz_;     // [chunk step][row] (GH)
+  Real* d_[S];  // (B,Hp) the gradients of the states, in place
+  Real* dz_;    // [chunk step][row] (GH)
   Gathered* gathered_;
   bool gathered_ready_ = false;
 };

@@ -12,7 +12,8 @@
 
 namespace everystep::EVERYSTEP_ISA {
 
-// Packed weights: the bias as [panel][gate][lane], then for each panel [k][gate][lane], k over x's features, then units.
+// Packed weights: the bias as [panel][gate][lane], then for each panel [k][gate][lane], k over x's features, then
+// units.
 template <class Cell, class Real>
 struct Packed {
   static constexpr int L = kLanes<Real>, G = Cell::G;
@@ -30,13 +31,13 @@ void pack(int64_t I, int64_t H, const Kernels<Real>& w, Real* packed) {
   constexpr int L = kLanes<Real>, G = Cell::G;
   const Packed<Cell, Real> at{I, H};
   const auto row = [&](const Real* from, int64_t panel, Real* to) {  // one row (GH) of a kernel, or the bias
-    for (int g = 0; g < G; ++g)
-      store(to + g * L, from ? load(from + g * H + panel * L, H - panel * L) : Vec<Real>{});
+    for (int g = 0; g < G; ++g) store(to + g * L, from ? load(from + g * H + panel * L, H - panel * L) : Vec<Real>{});
   };
   for (int64_t panel = 0; panel < at.panels(); ++panel) {
     row(w.bias, panel, packed + at.bias(panel));
     for (int64_t k = 0; k < I; ++k) row(w.kernel + k * G * H, panel, packed + at.input(panel) + k * G * L);
-    for (int64_t k = 0; k < H; ++k) row(w.recurrent_kernel + k * G * H, panel, packed + at.recurrent(panel) + k * G * L);
+    for (int64_t k = 0; k < H; ++k)
+      row(w.recurrent_kernel + k * G * H, panel, packed + at.recurrent(panel) + k * G * L);
   }
 }
 
@@ -47,7 +48,8 @@ class Forward {
     const double step_work = double(run.B) * run.H * G * run.H;
     split_ = split(run.B, packed_.panels(), step_work, (step_work + double(run.B) * run.I * G * run.H) * run.T);
     const int64_t step_bytes = run.B * G * padded() * sizeof(Real);
-    chunk_ = std::clamp<int64_t>(kChunkBytes * split_.members / std::max<int64_t>(step_bytes, 1), 1, std::max<int64_t>(run.T, 1));
+    chunk_ = std::clamp<int64_t>(kChunkBytes * split_.members / std::max<int64_t>(step_bytes, 1), 1,
+                                 std::max<int64_t>(run.T, 1));
     Carver size(nullptr);
     carve(size);
     Carver block(scratch(size.used()));
@@ -123,8 +125,7 @@ class Forward {
   void finish(const Member& m) {
     for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
       store(run_.last[0] + b * run_.H + unit, load(h_[run_.T % 2] + b * padded() + unit), lanes);
-      for (int s = 1; s < S; ++s)
-        store(run_.last[s] + b * run_.H + unit, load(other_[s] + b * padded() + unit), lanes);
+      for (int s = 1; s < S; ++s) store(run_.last[s] + b * run_.H + unit, load(other_[s] + b * padded() + unit), lanes);
     });
   }
 
@@ -140,8 +141,8 @@ class Forward {
     store(h_[buffer] + b * padded() + unit, h);
     if (run_.recurrent_dropout)
       for (int g = 0; g < G; ++g) {
-        const Vec<Real> kept = load(run_.recurrent_dropout + (g * run_.B + b) * run_.H + unit,
-                                    std::min<int64_t>(L, run_.H - unit));
+        const Vec<Real> kept =
+            load(run_.recurrent_dropout + (g * run_.B + b) * run_.H + unit, std::min<int64_t>(L, run_.H - unit));
         store(dropped_h_[buffer] + (g * run_.B + b) * padded() + unit, h * kept);
       }
   }
@@ -239,11 +240,11 @@ class Forward {
   const Packed<Cell, Real> packed_;
   Split split_;
   int64_t chunk_;
-  Real* h_[2];            // (B,Hp) before and after the step
-  Real* other_[S] = {};   // (B,Hp) the other states, in place; [0] is unused
-  Real* dropped_h_[2] = {};  // (G,B,Hp)
+  Real* h_[2];                 // (B,Hp) before and after the step
+  Real* other_[S] = {};        // (B,Hp) the other states, in place; [0] is unused
+  Real* dropped_h_[2] = {};    // (G,B,Hp)
   Real* dropped_x_ = nullptr;  // (G,chunk,B,I)
-  Real* z_;               // [panel][chunk step][row][gate][lane]
+  Real* z_;                    // [panel][chunk step][row][gate][lane]
 };
 
 }  // namespace everystep::EVERYSTEP_ISA

@@ -130,9 +130,8 @@ nb::object pack_matrix_array(In<Real> matrix) {
 template <class Real>
 void product_arrays(In<Real> a, In<Real> packed, In<Real> bias, int activation, Out<Real> out) {
   const nb::gil_scoped_release unlocked;
-  product<Real>(static_cast<int64_t>(a.shape(0)), static_cast<int64_t>(a.shape(1)),
-                static_cast<int64_t>(out.shape(1)), a.data(), packed.data(), data(bias),
-                static_cast<Activation>(activation), out.data());
+  product<Real>(static_cast<int64_t>(a.shape(0)), static_cast<int64_t>(a.shape(1)), static_cast<int64_t>(out.shape(1)),
+                a.data(), packed.data(), data(bias), static_cast<Activation>(activation), out.data());
 }
 
 template <class Real>

@@ -15,12 +15,35 @@ namespace everystep {
 namespace {
 
 // The arrays of a call, in this order; `jax.py` names them in the same one.
-enum Input { x, h0, c0, kernel, recurrent_kernel, bias, mask, resets, reset_h, reset_c, dropout, recurrent_dropout,
-             of_run };
+enum Input {
+  x,
+  h0,
+  c0,
+  kernel,
+  recurrent_kernel,
+  bias,
+  mask,
+  resets,
+  reset_h,
+  reset_c,
+  dropout,
+  recurrent_dropout,
+  of_run
+};
 enum Output { h, c, gates, tape, last_h, last_c };
 enum InputBackward { h_was = of_run, c_was, tape_was, d_h, d_c, d_gates, d_last_h, d_last_c };
-enum OutputBackward { d_x, d_h0, d_c0, d_kernel, d_recurrent_kernel, d_bias, d_reset_h, d_reset_c, d_dropout,
-                      d_recurrent_dropout };
+enum OutputBackward {
+  d_x,
+  d_h0,
+  d_c0,
+  d_kernel,
+  d_recurrent_kernel,
+  d_bias,
+  d_reset_h,
+  d_reset_c,
+  d_dropout,
+  d_recurrent_dropout
+};
 
 template <class Real>
 Real* data(const ffi::AnyBuffer& buffer) {
@@ -136,13 +159,13 @@ ffi::Error call(int64_t kind, int64_t activation, int64_t recurrent_activation, 
   return ffi::Error::Success();
 }
 
-#define EVERYSTEP_BINDING                 \
-  (ffi::Ffi::Bind()                       \
-       .Attr<int64_t>("cell")             \
-       .Attr<int64_t>("activation")       \
+#define EVERYSTEP_BINDING                     \
+  (ffi::Ffi::Bind()                           \
+       .Attr<int64_t>("cell")                 \
+       .Attr<int64_t>("activation")           \
        .Attr<int64_t>("recurrent_activation") \
-       .Attr<bool>("backwards")           \
-       .RemainingArgs()                   \
+       .Attr<bool>("backwards")               \
+       .RemainingArgs()                       \
        .RemainingRets())
 XLA_FFI_DEFINE_HANDLER(run_handler, call<false>, EVERYSTEP_BINDING);
 XLA_FFI_DEFINE_HANDLER(run_backward_handler, call<true>, EVERYSTEP_BINDING);
