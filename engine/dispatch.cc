@@ -19,8 +19,8 @@ const InstructionSet& choose() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
 #endif
+  // From the best to the one that every machine has.
   static const InstructionSet sets[] = {
-      // from the best to the one that every machine has
 #if defined(__x86_64__)
       {"avx512", avx512::functions<float>(), avx512::functions<double>(),
        [] {
