@@ -7,7 +7,7 @@ from typing import NamedTuple
 ENGINE = tuple(f"tests/engine/test_engine_{part}.py" for part in ("gradients", "values", "bits", "process"))
 ACTIVATIONS = ("tests/engine/test_engine_activations.py",)
 ORACLE = ("tests/test_equations.py",)
-KERAS = ("tests/keras/test_keras_additions.py", "tests/keras/test_keras_lstm.py", "tests/keras/test_keras_route.py")
+KERAS = tuple(f"tests/keras/test_keras_{part}.py" for part in ("route", "additions", "lstm"))
 
 LSTM, FORWARD, BACKWARD = "engine/cells/lstm.h", "engine/sequence_forward.h", "engine/sequence_backward.h"
 
