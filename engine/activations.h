@@ -118,13 +118,20 @@ template <class Real>
 EVERYSTEP_INLINE Vec<Real> sigmoid(Vec<Real> x) {
   const Vec<Real> e = exp_of_negative<Real>(-absolute<Real>(x));
   const Vec<Real> one = broadcast(Real(1));
-  return (x < Vec<Real>{} ? e : one) / (one + e);
+  const Vec<Real> d = one + e, lost = e - (d - one);  // exactly what the sum lost
+  const Vec<Real> y = (x < Vec<Real>{} ? e : one) / d;
+  return y - y * lost * (x < Vec<Real>{} ? one - y : y);  // 1 / d
 }
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> tanh(Vec<Real> x) {
-  const Vec<Real> e = expm1_of_negative<Real>(Real(-2) * absolute<Real>(x));
-  return with_sign_of<Real>(-e / (e + Real(2)), x);
+  const Vec<Real> v = Real(-2) * absolute<Real>(x);
+  const auto [p, n] = exp_parts<Real>(v < broadcast(Real(-44)) ? broadcast(Real(-44)) : v);
+  const Vec<Real> scale = power_of_two<Real>(n), least = scale - Real(1);
+  const Vec<Real> e = fma<Real>(p, scale, least), e_lost = p * scale - (e - least);  // expm1(v) = e + e_lost
+  const Vec<Real> d = e + Real(2), d_lost = e - (d - Real(2));                       // e + 2 = d + d_lost
+  const Vec<Real> y = -e / d, twice = y + Real(1);                                   // 2 / d
+  return with_sign_of<Real>(absolute<Real>(y - Real(0.5) * twice * fma<Real>(y, d_lost, e_lost * twice)), x);
 }
 
 template <class Real>

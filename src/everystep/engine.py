@@ -8,6 +8,7 @@ B batch, T time steps, I input features, H units, G gates.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from everystep.errors import DtypeError, OptionError, ShapeError
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 BOOL = np.dtype(np.bool_)
+MOST_THREADS = 1024
 
 _ACTIVATION_CODES = {name: code for code, name in enumerate(ACTIVATIONS)}
 _ACTIVATION_CODES |= {alias: _ACTIVATION_CODES[name] for alias, name in ACTIVATION_ALIASES.items()}
@@ -114,14 +116,12 @@ def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array | None =
     Raises:
         OptionError: the cell is unknown. ShapeError, DtypeError: a weight does not fit.
     """
-    if cell not in CELLS:
+    if not isinstance(cell, str) or cell not in CELLS:
         raise OptionError(f"cell must be one of {', '.join(CELLS)}; got {cell!r}")
     of = CELLS[cell]
+    _check_axes("kernel", kernel, "(I,GH)")
+    _check_axes("recurrent_kernel", recurrent_kernel, "(H,GH)")
     _check_float("recurrent_kernel", recurrent_kernel)
-    if recurrent_kernel.ndim != 2 or kernel.ndim != 2:
-        raise ShapeError(
-            f"kernel must be (I,GH) and recurrent_kernel (H,GH); got {kernel.shape} and {recurrent_kernel.shape}"
-        )
     inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
     shapes = of.weight_shapes(inputs, units)
     dtype = recurrent_kernel.dtype
@@ -168,8 +168,7 @@ def run(
         ShapeError, DtypeError: an array does not fit. OptionError: an unknown activation, or `cells` of a cell
             that has one state.
     """
-    if x.ndim != 3:
-        raise ShapeError(f"x must be (B,T,I), here (B,T,{packed.inputs}); got {x.shape}")
+    _check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
     (B, T, _), H, G = x.shape, packed.units, len(packed.cell.gates)
     arguments = _arguments(
         packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, activation, recurrent_activation
@@ -216,10 +215,9 @@ def step(
     Raises:
         ShapeError, DtypeError, OptionError: as `run`.
     """
-    if x_t.ndim != 2:
-        raise ShapeError(f"x_t must be (B,I), here (B,{packed.inputs}), without a time axis; got {x_t.shape}")
-    B, H = x_t.shape[0], packed.units
-    dtype = packed.data.dtype
+    _check_axes("x_t", x_t, f"(B,I), here (B,{packed.inputs}), without a time axis")
+    B, H, dtype = x_t.shape[0], packed.units, packed.data.dtype
+    x_t = _check("x_t", x_t, (B, packed.inputs), dtype)
     per_step = {}
     for name, flags in (("mask", mask), ("resets", resets)):
         per_step[name] = None if flags is None else _check(name, flags, (B,), BOOL)[:, None]
@@ -230,7 +228,9 @@ def step(
     if out is None:
         last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
     else:
-        last = _check_states("out", packed, out, B)
+        last = tuple(_writeable(f"out[{k}]", new) for k, new in enumerate(_check_states("out", packed, out, B)))
+        if any(np.may_share_memory(new, other) for k, new in enumerate(last) for other in last[:k]):
+            raise OptionError("out must be arrays of their own for each state; two of them share memory")
     g = np.empty((B, 1, len(packed.cell.gates), H), dtype) if gates else None
     _engine.run(**arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last)
     return Step(last, None if g is None else g[:, 0])
@@ -259,10 +259,10 @@ def run_backward(
     """
     arguments = record.arguments
     cell = list(CELLS.values())[arguments["cell"]]
-    (B, T, I), (H, _), G = arguments["x"].shape, recurrent_kernel.shape, len(cell.gates)
+    (B, T, I), H, G = arguments["x"].shape, record.h.shape[2], len(cell.gates)
     dtype = record.h.dtype
     weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
-    for name, shape in cell.weight_shapes(I, record.h.shape[2]).items():
+    for name, shape in cell.weight_shapes(I, H).items():
         if name in weights:
             weights[name] = _check(name, weights[name], shape, dtype)
         elif bias is not None:
@@ -270,7 +270,7 @@ def run_backward(
     d_states = (None,) * len(cell.states) if d_states is None else tuple(d_states)
     if len(d_states) != len(cell.states):
         raise ShapeError(f"d_states must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(d_states)}")
-    arriving = {"d_h": (d_h, (B, T, H)), "d_c": (d_cells, (B, T, H)), "d_gates": (d_gates, (B, T, G, H))}
+    arriving = {"d_h": (d_h, (B, T, H)), "d_cells": (d_cells, (B, T, H)), "d_gates": (d_gates, (B, T, G, H))}
     arriving |= {f"d_states[{k}]": (d, (B, H)) for k, d in enumerate(d_states)}
     checked = {k: None if d is None else _check(k, d, shape, dtype) for k, (d, shape) in arriving.items()}
 
@@ -294,7 +294,7 @@ def run_backward(
         c=record.c,
         tape=record.tape,
         d_h=checked["d_h"],
-        d_c=checked["d_c"],
+        d_c=checked["d_cells"],
         d_gates=checked["d_gates"],
         d_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),
         d_x=found.x,
@@ -314,8 +314,7 @@ def run_backward(
 
 def pack_matrix(matrix: Array) -> PackedMatrix:
     """Packs a (K,N) matrix, float32 or float64, once for any number of products."""
-    if matrix.ndim != 2:
-        raise ShapeError(f"matrix must be (K,N); got {matrix.shape}")
+    _check_axes("matrix", matrix, "(K,N)")
     _check_float("matrix", matrix)
     matrix = _check("matrix", matrix, matrix.shape, matrix.dtype)
     K, N = matrix.shape
@@ -328,17 +327,24 @@ def product(
     """activation(a matrix + bias), (...,K) by (K,N): each number is the bias, then the products in the order of K.
 
     Raises:
-        ShapeError, DtypeError: an array does not fit the matrix. OptionError: an unknown activation.
+        ShapeError, DtypeError: an array does not fit the matrix. OptionError: an unknown activation, or an `out`
+            that shares memory with what is read.
     """
-    dtype = matrix.data.dtype
-    shape = (*a.shape[:-1], matrix.rows)
-    a = _check("a", a, shape, dtype)
-    bias = None if bias is None else _check("bias", bias, (matrix.columns,), dtype)
-    out_shape = (*shape[:-1], matrix.columns)
-    out = np.empty(out_shape, dtype) if out is None else _check("out", out, out_shape, dtype)
-    _engine.product(a.reshape(-1, matrix.rows) if a.size else a.reshape(0, matrix.rows), matrix.data, bias,
-                    activation_code("activation", activation), out.reshape(-1, matrix.columns) if out.size else
-                    out.reshape(0, matrix.columns))  # fmt: skip
+    K, N, dtype = matrix.rows, matrix.columns, matrix.data.dtype
+    rows = _check_array("a", a).shape[:-1]
+    a = _check("a", a, (*rows, K), dtype)
+    bias = None if bias is None else _check("bias", bias, (N,), dtype)
+    if out is None:
+        out = np.empty((*rows, N), dtype)
+    else:
+        out = _writeable("out", _check("out", out, (*rows, N), dtype))
+        if np.may_share_memory(out, a) or (bias is not None and np.may_share_memory(out, bias)):
+            raise OptionError(
+                "out shares memory with a or bias, which are still read while it is written: pass another"
+            )
+    M = math.prod(rows)
+    code = activation_code("activation", activation)
+    _engine.product(a.reshape(M, K), matrix.data, bias, code, out.reshape(M, N))
     return out
 
 
@@ -346,7 +352,7 @@ def activate(name: str, x: Array, out: Array | None = None) -> Array:
     """An elementwise activation of a float32 or float64 array; `out` may be x itself."""
     _check_float("x", x)
     x = _check("x", x, x.shape, x.dtype)
-    out = np.empty_like(x) if out is None else _check("out", out, x.shape, x.dtype)
+    out = np.empty_like(x) if out is None else _writeable("out", _check("out", out, x.shape, x.dtype))
     _engine.activate(activation_code("name", name), x.reshape(-1), out.reshape(-1))
     return out
 
@@ -369,10 +375,10 @@ def set_num_threads(n: int) -> None:
     """How many threads a call of the engine may use, the caller's included; results do not depend on it.
 
     Raises:
-        OptionError: n is not a positive whole number.
+        OptionError: n is no whole number from 1 to MOST_THREADS.
     """
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise OptionError(f"the number of threads must be a whole number from 1 on; got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MOST_THREADS:
+        raise OptionError(f"the number of threads must be a whole number from 1 to {MOST_THREADS}; got {n!r}")
     _engine.set_num_threads(int(n))
 
 
@@ -394,7 +400,7 @@ def _check_environment() -> None:
 
 def activation_code(argument: str, name: str) -> int:
     """The number of an activation in `enum class Activation` of engine/everystep.h."""
-    code = _ACTIVATION_CODES.get(name)
+    code = _ACTIVATION_CODES.get(name) if isinstance(name, str) else None
     if code is None:
         raise OptionError(f"{argument} must be one of {', '.join(_ACTIVATION_CODES)}; got {name!r}")
     return code
@@ -434,15 +440,16 @@ def _arguments(
 
 def _check_states(name: str, packed: Packed, states: Sequence[Array], B: int) -> tuple[Array, ...]:
     wanted = packed.cell.states
-    if len(states) != len(wanted):
-        raise ShapeError(f"{name} must be {len(wanted)} arrays ({', '.join(wanted)}); got {len(states)}")
+    if states is None or len(states) != len(wanted):
+        raise ShapeError(
+            f"{name} must be {len(wanted)} arrays ({', '.join(wanted)}); got {'None' if states is None else len(states)}"
+        )
     shape, dtype = (B, packed.units), packed.data.dtype
     return tuple(_check(f"{name}[{k}]", state, shape, dtype) for k, state in enumerate(states))
 
 
 def _check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    if not isinstance(array, np.ndarray):
-        raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
+    _check_array(name, array)
     if array.shape != shape:
         raise ShapeError(f"{name} must be of shape {shape}; got {array.shape}")
     if array.dtype != dtype:
@@ -453,8 +460,26 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]
     return array
 
 
+def _check_array(name: str, array: Array) -> Array:
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"{name} must be a NumPy array; got {type(array).__name__}")
+    return array
+
+
+def _check_axes(name: str, array: Array, axes: str) -> None:
+    """axes: one letter for each, "(B,T,I)", and what else there is to say of them."""
+    if _check_array(name, array).ndim != axes.partition(")")[0].count(",") + 1:
+        raise ShapeError(f"{name} must be {axes}; got {array.shape}")
+
+
+def _writeable(name: str, array: Array) -> Array:
+    if not array.flags.writeable:
+        raise DtypeError(f"{name} is written to, and must be a writeable array")
+    return array
+
+
 def _check_float(name: str, array: Array) -> None:
-    if array.dtype not in FLOATS:
+    if _check_array(name, array).dtype not in FLOATS:
         raise DtypeError(f"{name} must be float32 or float64; got {array.dtype}")
 
 

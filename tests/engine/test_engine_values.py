@@ -168,7 +168,6 @@ def test_product(N: int, K: int, activation: str, dtype: Any) -> None:
         assert (np.abs(found - exact) <= bound).all()
 
 
-@pytest.mark.xfail(reason="engine.product takes an array without numbers for one without rows")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_product_of_no_features(dtype: Any) -> None:
     """A sum of nothing is 0: what is left is the bias."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -254,5 +255,6 @@ from everystep.states.explain import explain
 x = Input((3, 1)); print(explain(Model(x, LSTM(1)(x))))
 sys.exit(bool({"keras", "jax", "torch", "tensorflow"} & set(sys.modules)))
 """
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    wide = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=wide)
     assert "(rows, units)" in done.stdout
