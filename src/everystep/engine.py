@@ -339,9 +339,7 @@ def product(
     else:
         out = _writeable("out", _check("out", out, (*rows, N), dtype))
         if np.may_share_memory(out, a) or (bias is not None and np.may_share_memory(out, bias)):
-            raise OptionError(
-                "out shares memory with a or bias, which are still read while it is written: pass another"
-            )
+            raise OptionError("out shares memory with a or bias, which are read while it is written: pass another")
     M = math.prod(rows)
     code = activation_code("activation", activation)
     _engine.product(a.reshape(M, K), matrix.data, bias, code, out.reshape(M, N))
@@ -394,8 +392,8 @@ def _check_environment() -> None:
             f"{_engine.instruction_set()!r}. Unset it, or choose 'avx512', 'avx2' or 'baseline' as the machine allows."
         )
     threads = os.environ.get("EVERYSTEP_NUM_THREADS")
-    if threads and not (threads.isdecimal() and int(threads) > 0):
-        raise OptionError(f"EVERYSTEP_NUM_THREADS must be a whole number from 1 on; got {threads!r}")
+    if threads and not (threads.isdecimal() and 1 <= int(threads) <= MOST_THREADS):
+        raise OptionError(f"EVERYSTEP_NUM_THREADS must be a whole number from 1 to {MOST_THREADS}; got {threads!r}")
 
 
 def activation_code(argument: str, name: str) -> int:
@@ -441,9 +439,8 @@ def _arguments(
 def _check_states(name: str, packed: Packed, states: Sequence[Array], B: int) -> tuple[Array, ...]:
     wanted = packed.cell.states
     if states is None or len(states) != len(wanted):
-        raise ShapeError(
-            f"{name} must be {len(wanted)} arrays ({', '.join(wanted)}); got {'None' if states is None else len(states)}"
-        )
+        came = "None" if states is None else len(states)
+        raise ShapeError(f"{name} must be {len(wanted)} arrays ({', '.join(wanted)}); got {came}")
     shape, dtype = (B, packed.units), packed.data.dtype
     return tuple(_check(f"{name}[{k}]", state, shape, dtype) for k, state in enumerate(states))
 
