@@ -19,6 +19,8 @@ PEERS := .venv-bench/.packages
 help:
 	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
 	@echo "make test     run the tests of the engine and of the package (TEST_ARGS=... goes to pytest)"
+	@echo "make faults   plant faults in a copy of the tree and check that the tests fail"
+	@echo "make backends run the tests of the layers under Keras's other backends"
 	@echo "make lint     check style, types and imports"
 	@echo "make format   rewrite the files in the project's style"
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
@@ -37,6 +39,14 @@ test-engine: $(BUILD_TOOLS)
 	    -DCMAKE_MAKE_PROGRAM=$(CURDIR)/build/tools/bin/ninja --log-level=WARNING
 	@PYTHONPATH=build/tools build/tools/bin/cmake --build build/tests
 	@PYTHONPATH=build/tools build/tools/bin/ctest --test-dir build/tests --output-on-failure
+
+# Faults planted one at a time in a copy of the tree: each must fail the tests. Takes about ten minutes.
+faults: $(INSTALLED)
+	@$(BIN)/python tests/faults/plant.py $(FAULTS_ARGS)
+
+# The layers under Keras's other backends, which need packages and environments of their own.
+backends: $(PACKAGES)
+	@$(BIN)/nox -s backends
 
 lint: $(PACKAGES)
 	$(BIN)/ruff check .
@@ -93,4 +103,4 @@ $(PEERS): requirements/bench.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine lint format bench lock clean
+.PHONY: help demo test test-engine faults backends lint format bench lock clean

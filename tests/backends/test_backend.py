@@ -19,7 +19,6 @@ BACKEND = keras.backend.backend()
 B, T, I, H = 4, 5, 2, 3
 NAMES = ("kernel", "recurrent_kernel", "bias")
 ALL = dict(return_sequences=True, return_state=True, return_cell_sequences=True, return_gates=True, dtype="float64")
-trains = pytest.mark.skipif(BACKEND == "numpy", reason="Keras cannot train on NumPy")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +79,6 @@ def test_a_masked_step_carries_whatever_the_backend_does(options: dict[str, Any]
         assert_close64(arrays(layer(x, mask=mask)), [wanted])
 
 
-@trains
 def test_a_training_step_moves_the_weights_by_the_oracles_gradient() -> None:
     """Through every output, under a mask: with the learning rate 1, weights move by the mean gradient of a row.
 
@@ -107,7 +105,6 @@ def test_a_training_step_moves_the_weights_by_the_oracles_gradient() -> None:
     assert_close64([before[n] - after[n] for n in NAMES], [gradient[n] / B for n in NAMES])
 
 
-@trains
 def test_fit_and_saving(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(32, T, I))

@@ -132,7 +132,8 @@ def test_choices_without_starting_keras(tmp_path: Path, monkeypatch: pytest.Monk
     assert chosen(None, None, "tensorflow", "jax") is None  # TensorFlow is Keras's default
     assert chosen(None, None, "torch") == "torch"
     assert chosen(None, "not json", "torch", "jax") == "jax"
-    assert chosen(None, torch) is None
+    with pytest.raises(DependencyError, match="needs a backend for Keras, one of jax, tensorflow, torch: install jax"):
+        chosen(None, torch)
 
 
 def test_the_wrong_keras_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

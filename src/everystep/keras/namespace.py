@@ -11,7 +11,7 @@ from pathlib import Path
 
 from everystep.errors import DependencyError
 
-BACKENDS = ("jax", "tensorflow", "torch", "numpy")  # in the order in which we take one; each is its package's name
+BACKENDS = ("jax", "tensorflow", "torch")  # in the order in which we take one; each is its package's name
 
 
 def check_keras() -> None:
@@ -29,6 +29,9 @@ def choose_backend() -> None:
 
     A choice by KERAS_BACKEND, or of an installed backend in Keras's config file, or of a Keras that is already
     imported, is never overridden.
+
+    Raises:
+        DependencyError: no backend is installed.
     """
     if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules or _installed(_configured()):
         return
@@ -36,6 +39,7 @@ def choose_backend() -> None:
         if _installed(name):
             os.environ["KERAS_BACKEND"] = name
             return
+    raise DependencyError(f"everystep.keras needs a backend for Keras, one of {', '.join(BACKENDS)}: install jax")
 
 
 def alias_modules() -> None:
