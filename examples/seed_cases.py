@@ -85,16 +85,16 @@ CASES = (
         outputs="[lstm1, state_h, state_c]",
         printed="[array([[0.0659593]], dtype=float32), array([[0.0659593]], dtype=float32), "
         "array([[0.15195765]], dtype=float32)]",
-        kernel=[0.013111832, 0.17922153, 0.58928174, -0.77393466],
-        recurrent_kernel=[-0.047138434, -0.8225775, 0.22519332, -0.5200312],
+        kernel=[0.013111827, 0.17922154, 0.5892818, -0.7739348],
+        recurrent_kernel=[-0.047138438, -0.82257724, 0.22519326, -0.5200318],
     ),
     Case(
         call="lstm1, state_h, state_c = LSTM(1, return_sequences=True, return_state=True)(inputs1)",
         outputs="[lstm1, state_h, state_c]",
         printed="[array([[[0.0187664 ],\n        [0.05030981],\n        [0.0897956 ]]], dtype=float32), "
         "array([[0.0897956]], dtype=float32), array([[0.21259052]], dtype=float32)]",
-        kernel=[0.28189433, 0.730423, 0.77754027, -0.9123011],
-        recurrent_kernel=[0.7309977, 0.603328, 0.17709085, -0.2650981],
+        kernel=[0.4243438, 0.9536858, 0.77211994, -0.91286033],
+        recurrent_kernel=[0.79945344, -0.5321012, 0.09602761, -0.2617659],
     ),
 )
 
