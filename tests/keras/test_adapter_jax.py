@@ -14,7 +14,7 @@ from tolerances import assert_close64
 from wide_floats import float64
 
 from everystep import engine
-from everystep.errors import DifferentiationError
+from everystep.errors import DifferentiationError, DtypeError, ShapeError
 from everystep.keras.adapters.jax import run
 
 N = 3  # the mapped axis
@@ -119,6 +119,8 @@ def test_vmap_of_vmap_and_of_no_rows() -> None:
     }
     found = jax.vmap(lambda x: outputs(none | {"x": x}))(x[0, :, :0])
     assert [v.shape[:2] for v in found] == [(N, 0)] * len(found)
+    found = jax.vmap(lambda x: outputs(a | {"x": x}))(x[0, :0])
+    assert [v.shape[:2] for v in found] == [(0, B)] * len(found)
 
 
 def test_gradients_match_finite_differences() -> None:
@@ -173,6 +175,18 @@ def test_shapes_without_running() -> None:
     assert [v.shape for v in jax.eval_shape(lambda a: outputs(a, sequences=False, cells=False, gates=False), a)] == [
         (B, H)
     ] * 3
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_every_array_is_checked_when_a_call_is_traced(name: str) -> None:
+    """The foreign call reads what it is told to: an array that is too small would be read beyond its end."""
+    a = arrays(12)
+    short = a | {name: a[name][..., :-1]}
+    with pytest.raises(ShapeError, match=r"must be of shape .*; got \("):
+        jax.jit(outputs)(short)
+    other = a | {name: a[name].astype(np.float32)}
+    with pytest.raises(DtypeError, match=r"must be (bool|float64|float32), .*; got float"):
+        jax.eval_shape(outputs, other)
 
 
 def test_a_second_derivative_says_what_to_do() -> None:

@@ -140,9 +140,24 @@ def test_shapes_masks_and_order_in_a_model(return_sequences: bool, return_state:
         np.testing.assert_allclose(a, b, rtol=0, atol=value_tolerance(layer, x))
     mask = np.any(x != 0, axis=-1)
     masks = layer.compute_mask(x, mask)
-    np.testing.assert_array_equal(masks[-1], mask[:, ::-1])  # in processing order, as the gates are
-    np.testing.assert_array_equal(masks[-2], mask[:, ::-1])
+    assert masks[-1] is None  # of the gates
+    np.testing.assert_array_equal(masks[-2], mask[:, ::-1])  # in processing order, as c is
     assert [m is None for m in masks[:-2]] == [not return_sequences] + [True] * len(states)
+
+
+def test_a_loss_on_masked_gates_is_the_mean_of_them() -> None:
+    rng = np.random.default_rng(7)
+    inputs = keras.Input((T, I))
+    layer = LSTM(H, **OURS)
+    model = keras.Model(inputs, layer(keras.layers.Masking()(inputs))[-1])
+    random_weights(layer, rng)
+    model.compile("sgd", "mse")
+    x = rng.normal(size=(B, T, I)).astype(np.float32)
+    x[0, 1:3] = 0  # masked
+    y = rng.normal(size=(B, T, 4, H)).astype(np.float32)
+    wanted = np.mean((model.predict(x, verbose=0).astype(np.float64) - y) ** 2)
+    # Sums of numbers of one sign, in float32, at most this many.
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), wanted, rtol=y.size * np.finfo(np.float32).eps)
 
 
 def test_the_config_round_trip_keeps_every_option() -> None:

@@ -7,9 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from engine_cases import Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras_twins import B, H, I, T, gradients, outputs, twins
+from rounding import assert_within, gradient_errors, value_errors
 from tolerances import assert_close64, value_tolerance
 from wide_floats import float64
 
@@ -82,9 +84,21 @@ def test_float32(T: int) -> None:
     for a, b in zip(outputs(ours, x), outputs(theirs, x), strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
-    # A gradient is a sum of paths of at most T factors, each off by at most the tolerance; on both sides.
-    for a, b in zip(gradients(ours, x, None, T), gradients(theirs, x, None, T), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=2 * T * tolerance * np.abs(b).max())
+    # Each of the two is within a running bound of the oracle's gradient in float64, so they are within twice that.
+    start = np.zeros((2, 4), np.float32)
+    call = Case(
+        dict(zip(("x", "h0", "c0", "kernel", "recurrent_kernel", "bias"), (x, start, start, *weights), strict=True)),
+        dict(mask=None, resets=None, backwards=False, activation="tanh", recurrent_activation="sigmoid"),
+    )
+    exact = call.doubled().oracle()
+    draw = np.random.default_rng(T)  # as `gradients` draws them
+    d_h, *d_states = (draw.normal(size=shape) for shape in ((2, T, 4), (2, 4), (2, 4)))
+    arriving = dict(d_h=d_h, d_states=d_states, d_cells=np.zeros((2, T, 4)), d_gates=np.zeros((2, T, 4, 4)))
+    bounds = gradient_errors(call, exact, value_errors(call, exact), arriving)
+    pairs = zip(gradients(ours, x, None, T), gradients(theirs, x, None, T), strict=True)
+    for name, (a, b) in zip(("x", "kernel", "recurrent_kernel", "bias"), pairs, strict=True):
+        assert bounds[name].max() <= 1e-2 * np.abs(b).max(), name  # the bound must say something
+        assert_within(a, b.astype(np.float64), 2 * bounds[name], name)
 
 
 def test_long_sequences_in_float64() -> None:
@@ -181,6 +195,9 @@ def test_bad_arguments_are_named() -> None:
         layer.call(x, initial_state=[np.zeros((B, H), np.float32)])
     with pytest.raises(ShapeError, match=r"mask must be \(B,T\), here \(3, 4\), as the sequences; got \(3, 5\)"):
         layer.call(x, mask=np.ones((B, T + 1), bool))
+    for features in (I - 1, I + 5):
+        with pytest.raises(ShapeError, match=rf"{layer.name}: sequences must be .* I = 2 .*; got \(3, 4, {features}\)"):
+            layer.call(np.zeros((B, T, features), np.float32))
     with pytest.raises(ShapeError, match=r"resets must be \(B,T\)"):
         layer.call(x, resets=np.ones((B, T, 1, 1), bool))
 

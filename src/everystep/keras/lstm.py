@@ -44,7 +44,8 @@ class LSTM(keras.layers.LSTM):
         args, kwargs: all of `keras.layers.LSTM`'s arguments.
         return_cell_sequences: append c at every step, (B,T,H), to the outputs.
         return_gates: append the gates i, f, g, o at every step, after their activation and 0 on masked steps,
-            (B,T,4,H), to the outputs, last of all. (Keras applies an `activity_regularizer` to every output.)
+            (B,T,4,H), to the outputs, last of all. They carry no mask. (Keras applies an `activity_regularizer` to
+            every output.)
         trainable_initial_state: h and c before the first step are weights, (H) each, after the bias, zero at first.
 
     Call arguments:
@@ -119,6 +120,12 @@ class LSTM(keras.layers.LSTM):
         # With `initial_state` Keras's own layer runs unmasked; with `resets` alone we still use the mask.
         if mask is None and initial_state is None:
             mask = sequences_mask
+        features = self.cell.kernel.shape[0]
+        if not _fits(sequences.shape, (None, None, features)):
+            raise ShapeError(
+                f"{self.name}: sequences must be (B,T,I) with the I = {features} that the layer was built for; got "
+                f"{tuple(sequences.shape)}"
+            )
         on_engine = layer_route(self).name == "engine"
         additions = self.return_cell_sequences or self.return_gates
         if not on_engine and mask is None and resets is None and not additions and sequences.shape[1] != 0:
@@ -127,7 +134,7 @@ class LSTM(keras.layers.LSTM):
 
         x = ops.cast(sequences, self.compute_dtype)
         B = ops.shape(x)[0]
-        mask, resets = _per_step("mask", mask, x), _per_step("resets", resets, x)
+        mask, resets = self._per_step("mask", mask, x), self._per_step("resets", resets, x)
         initial = self.get_initial_state(B) if initial_state is None else self._explicit_state(initial_state, x)
         state = self._carried_state(x) if self.stateful and initial_state is None else initial
         x, dropout, recurrent_dropout = self._drop(x, state[0], training)
@@ -162,6 +169,21 @@ class LSTM(keras.layers.LSTM):
         added = [v for v in (found.cells, found.gates) if v is not None]
         outputs = (h, *(found.states if self.return_state else ()), *added)
         return outputs if len(outputs) > 1 else h
+
+    def _per_step(self, name: str, value: Any, x: Tensor) -> Tensor | None:
+        """mask or resets as (B,T) bool."""
+        if value is None:
+            return None
+        value = keras.tree.flatten(value)[0]  # Keras may pass a mask in a list
+        value = ops.cast(value, "bool")
+        if len(value.shape) == 3:  # as in Keras, a step counts if any of its features does
+            value = ops.any(value, axis=-1)
+        rows, steps = x.shape[:2]
+        if not (_fits(value.shape, (rows, steps)) or _fits(value.shape, (1, steps))):
+            raise ShapeError(
+                f"{self.name}: {name} must be (B,T), here {(rows, steps)}, as the sequences; got {tuple(value.shape)}"
+            )
+        return ops.broadcast_to(value, ops.shape(x)[:2])
 
     def _explicit_state(self, initial_state: Any, x: Tensor) -> list[Tensor]:
         states = list(initial_state) if isinstance(initial_state, (list, tuple)) else [initial_state]
@@ -214,13 +236,15 @@ class LSTM(keras.layers.LSTM):
 
     def compute_mask(self, inputs: Any, mask: Any) -> Any:
         own = super().compute_mask(inputs, mask)
-        count = self.return_cell_sequences + self.return_gates
-        if not count:
+        if not (self.return_cell_sequences or self.return_gates):
             return own
         mask = keras.tree.flatten(mask)[0]
         # Keras hands on its own output's mask in time order even when that output is in processing order.
         in_order = ops.flip(mask, axis=1) if mask is not None and self.go_backwards else mask
-        return [*(own if self.return_state else [own]), *[in_order] * count]
+        cells = [in_order] if self.return_cell_sequences else []
+        # A mask of (B,T) would meet the units of the gates (B,T,4,H) in a loss; they are 0 on masked steps as it is.
+        gates = [None] if self.return_gates else []
+        return [*(own if self.return_state else [own]), *cells, *gates]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -234,20 +258,6 @@ class LSTM(keras.layers.LSTM):
 def _row(x: Tensor) -> Tensor:
     """(B,I) of zeros, for a mask to be drawn like; x[:, 0] would need T > 0."""
     return ops.zeros((ops.shape(x)[0], x.shape[2]), dtype=x.dtype)
-
-
-def _per_step(name: str, value: Any, x: Tensor) -> Tensor | None:
-    """mask or resets as (B,T) bool."""
-    if value is None:
-        return None
-    value = keras.tree.flatten(value)[0]  # Keras may pass a mask in a list
-    value = ops.cast(value, "bool")
-    if len(value.shape) == 3:  # as in Keras, a step counts if any of its features does
-        value = ops.any(value, axis=-1)
-    rows, steps = x.shape[:2]
-    if not (_fits(value.shape, (rows, steps)) or _fits(value.shape, (1, steps))):
-        raise ShapeError(f"{name} must be (B,T), here {(rows, steps)}, as the sequences; got {tuple(value.shape)}")
-    return ops.broadcast_to(value, ops.shape(x)[:2])
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import keras
 
 from everystep.cells import ACTIVATIONS
+from everystep.errors import OptionError
 
 ADAPTERS = {"jax": "everystep.keras.adapters.jax"}  # Keras backend -> the module that runs the engine under it
 
@@ -52,6 +53,8 @@ def routes(model: keras.Layer) -> Routes:
     A layer's path is made of the names of what it is in: "encoder/bidirectional/forward_lstm". One that is shared
     is listed once.
     """
+    if not isinstance(model, keras.Layer):
+        raise OptionError(f"routes takes a Keras model or layer; got {type(model).__name__}")
     found = Routes()
     seen: set[int] = set()
 
@@ -76,7 +79,9 @@ def layer_route(layer: keras.layers.RNN) -> Route:
         way = "; everystep.keras.with_engine(model) replaces it" if type(layer) is keras.layers.LSTM else ""
         return Route("loop", f"Keras's own {kind}{way}")
     obstacle = _obstacle(layer)
-    return Route("loop", obstacle) if obstacle else Route("engine", f"{keras.backend.backend()}, {layer.compute_dtype}")
+    if obstacle:
+        return Route("loop", obstacle)
+    return Route("engine", f"{keras.backend.backend()}, {adapter().computes_in(layer.compute_dtype)}")
 
 
 def adapter() -> ModuleType:
@@ -102,5 +107,5 @@ def _obstacle(layer: Any) -> str | None:
         if activation_name(function) is None:
             name = getattr(function, "__name__", type(function).__name__)
             return f"{argument} {name!r} is not one that the engine has"
-    reason: str | None = adapter().unavailable(layer.compute_dtype)
+    reason: str | None = adapter().unavailable()
     return reason

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
-from everystep.cells import CELLS
+from everystep.cells import CELLS, Cell
 from everystep.engine import Outputs, activation_code
-from everystep.errors import DifferentiationError
+from everystep.errors import DifferentiationError, DtypeError, ShapeError
 
 Tensor = Any  # a jax.Array or a tracer of one
 
@@ -79,9 +79,14 @@ class Results(NamedTuple):
     last_c: Tensor  # (B,H)
 
 
+def computes_in(dtype: str) -> str:
+    """What JAX makes of this dtype: float64 is float32 unless jax_enable_x64 is on."""
+    return str(jax.dtypes.canonicalize_dtype(dtype))
+
+
 @cache
-def unavailable(dtype: str) -> str | None:
-    """Why the engine cannot run here in this dtype; None if it can."""
+def unavailable() -> str | None:
+    """Why the engine cannot run here; None if it can."""
     version = importlib.metadata.version("jaxlib")
     if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < OLDEST_JAXLIB:
         return f"jaxlib {version} is older than {'.'.join(map(str, OLDEST_JAXLIB))}"
@@ -113,13 +118,16 @@ def run(
     """Runs whole sequences on the engine; see `everystep.keras.loop.run` for the arguments and what comes back.
 
     Raises:
+        ShapeError, DtypeError: an array does not fit the others.
         DifferentiationError: when a derivative of its gradient is taken.
     """
     options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
     reset_h, reset_c = (None, None) if resets is None else states if reset_states is None else reset_states
     h0, c0 = states
     weights = (kernel, recurrent_kernel, bias)
-    return _run(options, Inputs(x, h0, c0, *weights, mask, resets, reset_h, reset_c, dropout, recurrent_dropout))
+    inputs = Inputs(x, h0, c0, *weights, mask, resets, reset_h, reset_c, dropout, recurrent_dropout)
+    _check(CELLS[cell], inputs)
+    return _run(options, inputs)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -155,6 +163,23 @@ def _outputs(options: Options, found: Results) -> Outputs:
     )
 
 
+def _check(cell: Cell, inputs: Inputs) -> None:
+    """Raises unless every array has the shape and dtype that the foreign call, which trusts us, reads it with."""
+    if inputs.x.ndim != 3 or inputs.h0.ndim != 2:
+        raise ShapeError(f"x must be (B,T,I) and h0 (B,H); got {inputs.x.shape} and {inputs.h0.shape}")
+    (B, T, I), H, G = inputs.x.shape, inputs.h0.shape[1], len(cell.gates)
+    shapes = {"x": (B, T, I), **cell.weight_shapes(I, H), "mask": (B, T), "resets": (B, T)}
+    shapes |= {"dropout": (G, B, I), "recurrent_dropout": (G, B, H)}
+    for name, array in inputs._asdict().items():
+        if array is None:
+            continue
+        shape, dtype = shapes.get(name, (B, H)), "bool" if name in FLAGS else inputs.x.dtype.name
+        if array.shape != shape:
+            raise ShapeError(f"{name} must be of shape {shape}; got {array.shape}")
+        if array.dtype.name != dtype or dtype not in ("bool", "float32", "float64"):
+            raise DtypeError(f"{name} must be {dtype}, and x float32 or float64; got {array.dtype.name}")
+
+
 # ---- The two calls ----
 
 
@@ -180,7 +205,8 @@ def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
         if any(getattr(mapped[0], name) for name in WEIGHTS):
             found = _one_by_one(call, mapped, inputs)
         else:
-            found = [v.reshape(size, v.shape[0] // size, *v.shape[1:]) for v in call(_fold(size, mapped[0], inputs))]
+            B = inputs.x.shape[1 if mapped[0].x else 0]
+            found = [v.reshape(size, B, *v.shape[1:]) for v in call(_fold(size, mapped[0], inputs))]
         return found, [True] * len(found)
 
     return Results(*_spread(_no_derivative(call)(inputs), asked))
