@@ -2,6 +2,7 @@
 
 Split in time: fitted on January to October, tested on November and December. The network's size, dropout, step size and
 number of epochs were chosen on October, by fits on the months before it; then it is fitted once on all ten months.
+The test months were looked at while the example was written, so they are no blind test.
 
 What it forecasts is the change from the temperature now. An hour that was not observed is a masked step: the LSTM
 carries its state past it. Everything is seeded.
