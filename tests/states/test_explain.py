@@ -258,3 +258,29 @@ sys.exit(bool({"keras", "jax", "torch", "tensorflow"} & set(sys.modules)))
     wide = {**os.environ, "COLUMNS": "120"}
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=wide)
     assert "(rows, units)" in done.stdout
+
+
+def test_with_engine_is_said_to_replace_what_it_replaces() -> None:
+    class Own(keras.layers.LSTM):
+        pass
+
+    for layer, replaced in (
+        (keras.layers.LSTM(3), True),
+        (keras.layers.RNN(keras.layers.LSTMCell(3)), False),
+        (Own(3), False),
+    ):
+        name = type(layer).__name__
+        [note] = [note for note in explain(layer).notes if "with_engine" in note]
+        assert ("puts it in the place of Keras's" in note) == replaced
+        assert (f"leaves {name} as it is" in note) == (not replaced)
+
+
+def test_dense_has_steps_where_its_input_has() -> None:
+    layers, models = keras.layers, keras.models
+    x = layers.Input((4, 2))
+    per_step = layers.Dense(3, name="per_step")(layers.LSTM(2, return_sequences=True)(x))
+    once = layers.Dense(3, name="once")(layers.Flatten()(x))
+    last = layers.Dense(3, name="last")(layers.LSTM(2)(x))
+    said = {row.name: row.what for row in explain(models.Model(x, [per_step, once, last])).rows}
+    assert said["per_step: output 0"] == "activation(input @ kernel + bias), each step on its own"
+    assert said["once: output 0"] == said["last: output 0"] == "activation(input @ kernel + bias)"

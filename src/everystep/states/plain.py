@@ -9,7 +9,7 @@ from everystep.states.row import Row, Shape
 # Class name -> what it returns, what that equals, and where it does not.
 KNOWN = {
     "InputLayer": ("what you pass to the model", "", ""),
-    "Dense": ("activation(input @ kernel + bias), each step on its own", "", ""),
+    "Dense": ("activation(input @ kernel + bias)", "", ""),
     "Embedding": ("one vector for each token: a row of its table", "", ""),
     "Masking": ("its input, with steps marked as masked for the layers after it", "its input", "0 at masked steps"),
     "Dropout": ("its input; in training with some entries set to 0", "its input", "in training"),
@@ -24,6 +24,8 @@ def row(layer: Any, number: int, shape: Shape | None, given: tuple[str, ...]) ->
     name = type(layer).__name__
     kind = "recurrent layer, not described here," if hasattr(layer, "return_state") else "operation"
     what, equals, unless = KNOWN.get(name, (f"what the {kind} {name} returns", "", ""))
+    if name == "Dense" and "steps" in given[:-1]:  # its last axis is the one that it multiplies
+        what += ", each step on its own"
     return Row(
         name=f"output {number}",
         what=what,

@@ -134,9 +134,14 @@ def notes(layer: Any, kind: str) -> list[str]:
     if asked:
         found.append(f"it can also return: {', '.join(asked)}")
     if kind == "LSTM" and not ours:
+        name, module = type(layer).__name__, type(layer).__module__
+        if name == "LSTM" and module.split(".")[0] == "keras":  # all that with_engine replaces
+            name, then = "Keras's own LSTM", "puts it in the place of Keras's"
+        else:
+            then = f"leaves {name} as it is: write that LSTM in its place"
         found.append(
-            "Keras's own LSTM cannot return c or the gates at every step; everystep.keras.layers.LSTM can, and "
-            "everystep.keras.with_engine(model) puts it in the place of Keras's"
+            f"{name} cannot return c or the gates at every step; everystep.keras.layers.LSTM can, and "
+            f"everystep.keras.with_engine(model) {then}"
         )
     if not ours:
         found.append("with masks, Keras's backends differ; this table says what its JAX loop does (not unrolled)")
