@@ -290,3 +290,18 @@ def test_a_float64_model_and_no_cast_between_layers() -> None:
     found = model.predict(values)
     assert found.dtype == np.float64
     assert not np.array_equal(found, model.predict(values.astype(np.float32)))
+
+
+def test_the_gates_carry_no_mask() -> None:
+    x = Input((T, I))
+    options = dict(return_sequences=True, return_cell_sequences=True, return_gates=True)
+    h, c, gates = LSTM(H, **options)(Masking()(x))
+    assert gates.mask is None
+    assert c.mask is not None
+    model = Model(x, [gates, Concatenate()([gates, gates])])
+    values = np.random.default_rng(45).normal(size=(2, T, I))
+    values[0, 2:] = 0
+    found, joined = model.predict(values)
+    np.testing.assert_array_equal(joined, np.concatenate([found, found], axis=-1))
+    assert not found[0, 2:].any()
+    assert found[0, :2].all()

@@ -41,7 +41,7 @@ class LSTM(Layer):
         unroll, use_cudnn, implementation: change nothing; unroll is kept for `to_keras()`.
         return_cell_sequences: append c at every step, (B,T,H), to the outputs.
         return_gates: append the gates i, f, g, o at every step, after their activation and 0 on masked steps,
-            (B,T,4,H), to the outputs, last of all.
+            (B,T,4,H), to the outputs, last of all. They carry no mask.
         trainable_initial_state: h and c before the first step are weights, (H) each, after the bias, zero at first.
         kernel_regularizer and the other regularizers and constraints, dropout, recurrent_dropout, seed: kept for
             `to_keras()`; they matter in training.
@@ -298,7 +298,8 @@ class LSTM(Layer):
         # Keras hands on its own output's mask in time order even when that output is in processing order.
         in_order = flip(mask, axis=1) if mask is not None and self.go_backwards else mask
         states = [None] * len(CELL.states) * self.return_state
-        masks = [own, *states, *[in_order] * (self.return_cell_sequences + self.return_gates)]
+        # A mask of (B,T) would meet the units of the gates (B,T,4,H) in Keras; they are 0 on masked steps as it is.
+        masks = [own, *states, *[in_order] * self.return_cell_sequences, *[None] * self.return_gates]
         return masks if len(masks) > 1 else own
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -320,7 +321,8 @@ class LSTM(Layer):
         return {**super().get_config(), **{name: True for name in ADDITIONS if getattr(self, name)}}
 
 
-ADDITIONS = ("return_cell_sequences", "return_gates", "trainable_initial_state")  # unknown to Keras's LSTM
+EXTRA_OUTPUTS = ("return_cell_sequences", "return_gates")
+ADDITIONS = (*EXTRA_OUTPUTS, "trainable_initial_state")  # all that is unknown to Keras's LSTM
 
 
 def _zero_where_masked(h: Array, seen: Array) -> Array:

@@ -10,7 +10,7 @@ from everystep.errors import GraphError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.checks import policy
 from everystep.layers.input import InputLayer
-from everystep.layers.lstm import ADDITIONS
+from everystep.layers.lstm import EXTRA_OUTPUTS
 from everystep.layers.operation import Config
 from everystep.layers.tensor import Tensor
 from everystep.models import config as configs
@@ -57,7 +57,7 @@ class Sequential(Model):
             raise GraphError(f"Sequential {self.name!r} already has a layer {layer.name!r}: give one another name")
         if isinstance(layer, InputLayer) and self._stack:
             raise GraphError(f"Sequential {self.name!r} has layers already: an Input comes first")
-        asked = [addition for addition in ADDITIONS[:2] if getattr(layer, addition, False)]
+        asked = [addition for addition in EXTRA_OUTPUTS if getattr(layer, addition, False)]
         if asked:
             raise UnsupportedError(
                 f"layer {layer.name!r} has {', '.join(asked)}; Sequential hands one tensor from layer to layer. "
