@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -107,6 +108,89 @@ def test_the_state_of_a_stateful_layer_goes_along() -> None:
         assert np.abs(np.array(old)).min() > 0
         np.testing.assert_array_equal(np.array(old), np.array(new))
     assert not converted.compiled
+
+
+def two_layers() -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Two LSTMs of equal shapes, "a" and "b", so that nothing but the name tells their moments apart."""
+    rng = np.random.default_rng(5)
+    inputs = keras.Input((T, 3))
+    hidden = keras.layers.LSTM(3, return_sequences=True, name="a")(inputs)
+    model = keras.Model(inputs, keras.layers.LSTM(3, name="b")(hidden))
+    return model, rng.normal(size=(6, T, 3)).astype(np.float32), rng.normal(size=(6, 3)).astype(np.float32)
+
+
+def assert_same_optimizer(old: keras.Model, new: keras.Model) -> None:
+    assert type(old.optimizer) is type(new.optimizer)
+    assert old.optimizer.get_config() == new.optimizer.get_config()
+    for a, b in zip(old.optimizer.variables, new.optimizer.variables, strict=True):
+        assert a.name == b.name
+        np.testing.assert_array_equal(np.array(a), np.array(b))
+
+
+@pytest.mark.parametrize("optimizer", ["Adam", "RMSprop", "SGD"])
+@pytest.mark.parametrize("frozen", ["a", "b"])
+@pytest.mark.parametrize("when", ["while it trains", "after it trained"])
+def test_moments_stay_with_their_variables(optimizer: str, frozen: str, when: str) -> None:
+    model, x, y = two_layers()
+    options = {"momentum": 0.9} if optimizer == "SGD" else {}
+    model.get_layer(frozen).trainable = when == "after it trained"
+    model.compile(getattr(keras.optimizers, optimizer)(0.01, **options), "mse")
+    fit(model, x, y)
+    model.get_layer(frozen).trainable = when == "while it trains"
+    converted = with_engine(model)
+    assert_same_optimizer(model, converted)
+    built_on = [[v.path for v in (m.optimizer._trainable_variables)] for m in (model, converted)]
+    assert built_on[0] == built_on[1]
+    # With its layer as it was when it trained, either model goes on, and alike.
+    for m in (model, converted):
+        m.get_layer(frozen).trainable = when == "after it trained"
+    losses = [fit(m, x, y)["loss"] for m in (model, converted)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_moments_of_other_variables_are_refused() -> None:
+    model, _, _ = two_layers()
+    model.compile("adam", "mse")
+    model.optimizer.build([keras.Variable(np.zeros(3), name="other")])
+    with pytest.raises(UnsupportedError, match="built on variables that are not the model's"):
+        with_engine(model)
+
+
+def test_saved_as_h5_a_model_keeps_its_optimizer(tmp_path: Path) -> None:
+    model, x, y = two_layers()
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
+    fit(model, x, y)
+    model.save(tmp_path / "m.h5")  # takes the optimizer out of what Keras's clones are compiled with
+    converted = with_engine(model)
+    assert_same_optimizer(model, converted)
+    converted.save(tmp_path / "m.keras")
+    assert_same_optimizer(model, keras.models.load_model(tmp_path / "m.keras"))
+
+
+def test_a_nested_model_keeps_its_own_optimizer() -> None:
+    inner, x, y = two_layers()
+    inner.compile(keras.optimizers.SGD(0.1, momentum=0.5), "mse")
+    fit(inner, x, y)
+    inputs = keras.Input((T, 3))
+    converted = with_engine(keras.Model(inputs, inner(inputs)))
+    assert_same_optimizer(inner, converted.get_layer(inner.name))
+
+
+def test_lambdas_go_along_with_the_globals_they_use() -> None:
+    model, x, y = two_layers()
+    outputs = keras.layers.Lambda(lambda h: keras.ops.tanh(h))(model.output)
+    model = keras.Model(model.input, outputs)
+    metric = keras.metrics.MeanMetricWrapper(lambda a, b: keras.ops.max(a - b), name="wrapped")
+    model.compile("adam", lambda a, b: keras.ops.mean((a - b) ** 2), metrics=[lambda a, b: keras.ops.mean(b), metric])
+    fit(model, x, y)
+    converted = with_engine(model)
+    assert converted.loss is model.loss
+    assert converted.layers[-1].function is model.layers[-1].function
+    assert model.loss.__name__ == "<lambda>"
+    histories = fit(model, x, y), fit(converted, x, y)
+    assert histories[0].keys() == histories[1].keys()
+    for name in histories[0]:
+        np.testing.assert_allclose(histories[0][name], histories[1][name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("option", ["return_cell_sequences", "return_gates", "trainable_initial_state", "resets"])

@@ -6,12 +6,14 @@ Each layer's serialized config is rewritten, class by class, and deserialized; t
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 from keras.src.models.functional import Functional, functional_like_constructor
+from keras.src.saving.serialization_lib import SafeModeScope
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
@@ -113,23 +115,21 @@ def _rebuild(model: keras.Model, swap: Callable[[Config], Config]) -> keras.Mode
     """Keras clones the graph, of nested models too, and keeps shared layers shared; we clone each layer."""
 
     def clone(layer: keras.Layer) -> keras.Layer:
-        entry = _map_entries(keras.saving.serialize_keras_object(layer), swap)
-        # The objects are alive in this process, nothing comes from a file: a Lambda may pass.
-        return keras.saving.deserialize_keras_object(entry, safe_mode=False)
+        return keras.saving.deserialize_keras_object(_map_entries(keras.saving.serialize_keras_object(layer), swap))
 
     is_graph = isinstance(model, Functional) and functional_like_constructor(type(model))
-    try:
-        with keras.saving.CustomObjectScope(_custom_objects(model)):
+    with _live_objects(model):
+        try:
             if is_graph or isinstance(model, keras.Sequential):
                 rebuilt = keras.models.clone_model(model, clone_function=clone, recursive=True)
             else:
                 rebuilt = clone(model)
-    except (NotImplementedError, TypeError) as error:  # from Keras, when a class has no config or cannot be made of it
-        raise UnsupportedError(
-            f"{model.name!r} ({type(model).__name__}) cannot be rebuilt from its config. Give its class, and its "
-            f"custom layers, get_config and from_config, or build it with the functional API. Keras says: {error}"
-        ) from error
-    _copy_state(model, rebuilt)
+        except (NotImplementedError, TypeError) as error:  # from Keras, when a class has no config or cannot be made
+            raise UnsupportedError(
+                f"{model.name!r} ({type(model).__name__}) cannot be rebuilt from its config. Give its class, and its "
+                f"custom layers, get_config and from_config, or build it with the functional API. Keras says: {error}"
+            ) from error
+        _copy_state(model, rebuilt)
     return rebuilt
 
 
@@ -143,8 +143,30 @@ def _map_entries(value: Any, swap: Callable[[Config], Config]) -> Any:
     return value
 
 
+@contextmanager
+def _live_objects(model: keras.Model) -> Iterator[None]:
+    """Keras finds the live model's functions and classes by their names; a lambda has one for the time.
+
+    By its code alone, as Keras saves it, a lambda would come back without the globals it uses.
+    """
+    found = _custom_objects(model)
+    lambdas = {name: symbol for name, symbol in found.items() if symbol.__name__ == "<lambda>"}
+    try:
+        for name, function in lambdas.items():
+            function.__name__ = name
+        # Nothing comes from a file: a lambda that only an object's own get_config knows may pass too.
+        with keras.saving.CustomObjectScope(found), SafeModeScope(False):
+            yield
+    finally:
+        for function in lambdas.values():
+            function.__name__ = "<lambda>"
+
+
 def _custom_objects(model: keras.Model) -> dict[str, Any]:
-    """Every function and class that the live model uses and that is not Keras's, by the name Keras saves it under."""
+    """Every function and class that the live model uses and that is not Keras's, by the name Keras saves it under.
+
+    A lambda, which Keras saves under no name, by a name of ours.
+    """
     found: dict[str, Any] = {}
     seen: set[int] = set()
     left: list[Any] = [model]
@@ -159,8 +181,9 @@ def _custom_objects(model: keras.Model) -> dict[str, Any]:
             left.extend(value)
         elif isinstance(value, types.FunctionType) or (hasattr(value, "get_config") and not isinstance(value, type)):
             symbol = value if isinstance(value, types.FunctionType) else type(value)
-            if symbol.__module__.split(".")[0] != "keras" and symbol.__name__ != "<lambda>":
-                name = keras.saving.get_registered_name(symbol)
+            is_lambda = symbol.__name__ == "<lambda>"  # one from a file has Keras for its module
+            if is_lambda or symbol.__module__.split(".")[0] != "keras":
+                name = f"everystep_lambda_{len(found)}" if is_lambda else keras.saving.get_registered_name(symbol)
                 if found.setdefault(name, symbol) is not symbol:
                     raise UnsupportedError(f"the model uses two different objects called {name!r}: rename one of them")
             if symbol is not value:
@@ -175,7 +198,7 @@ def _custom_objects(model: keras.Model) -> dict[str, Any]:
 
 
 def _copy_state(old: keras.Model, new: keras.Model) -> None:
-    """Weights, seeds, states of stateful layers and the optimizer's variables, and what no config holds."""
+    """Weights, seeds, states of stateful layers and the optimizers, and what no config holds."""
     old_layers, new_layers = old._flatten_layers(), new._flatten_layers()
     if [v.shape for v in old.variables] != [v.shape for v in new.variables] or len(old_layers) != len(new_layers):
         raise UnsupportedError(
@@ -184,6 +207,7 @@ def _copy_state(old: keras.Model, new: keras.Model) -> None:
             "or build it with the functional API."
         )
     _assign(new.variables, old.variables)
+    twins = {id(v): twin for v, twin in zip(old.variables, new.variables, strict=True)}
     for source, target in zip(old_layers, new_layers, strict=True):
         if isinstance(source, keras.layers.RNN) and source.states is not None:
             _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
@@ -192,15 +216,36 @@ def _copy_state(old: keras.Model, new: keras.Model) -> None:
             for name in ("implementation", "dropout_mask_count"):  # how many dropout masks a call draws
                 if hasattr(source.cell, name):
                     setattr(target.cell, name, getattr(source.cell, name))
-    optimizer = getattr(old, "optimizer", None)
-    if optimizer is None:
-        return
+        if isinstance(source, keras.Model) and getattr(source, "optimizer", None) is not None:
+            _copy_optimizer(source, target, twins)
+
+
+def _copy_optimizer(old: keras.Model, new: keras.Model, twins: dict[int, Any]) -> None:
+    """Gives `new` an optimizer like the live one, built on the same variables in the same order.
+
+    Not from the compile config, out of which saving as .h5 takes the optimizer, nor built on what is trainable now,
+    which may be other variables than when the optimizer was built: each moment must stay with its own variable.
+
+    Args:
+        twins: the id of each variable of the converted model -> the new model's variable for it.
+    """
     if getattr(new, "optimizer", None) is None:
         raise UnsupportedError(
             f"{type(old).__name__} has a compile method of its own: give it get_compile_config and compile_from_config"
         )
-    # One that has not trained yet may lack all but its first variables; the new one's others are still at their start.
-    _assign(new.optimizer.variables[: len(optimizer.variables)], optimizer.variables)
+    optimizer = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(old.optimizer))
+    if old.optimizer.built:
+        moved = old.optimizer._trainable_variables
+        if any(id(v) not in twins for v in moved):
+            raise UnsupportedError(
+                f"the optimizer of {old.name!r} was built on variables that are not the model's, so its state cannot "
+                "be copied: compile the model again first"
+            )
+        optimizer.build([twins[id(v)] for v in moved])
+    _assign(optimizer.variables, old.optimizer.variables)
+    new.optimizer = optimizer
+    if hasattr(new, "_compile_config"):  # a class with a compile method of its own may have none
+        new._compile_config.config["optimizer"] = optimizer
 
 
 def _assign(targets: list[Any], sources: list[Any]) -> None:
