@@ -20,8 +20,9 @@ from everystep.keras import layers, models, namespace
 
 OURS = {
     "layers": {"LSTM", "Bidirectional", "TimeDistributed"},
-    "models": {"Sequential", "load_model"},
-    "": {"Sequential", "layers", "models"},
+    "models": {"Sequential", "load_model", "model_from_json"},
+    "saving": {"load_model"},
+    "": {"Sequential", "layers", "models", "saving"},
 }
 
 
@@ -46,6 +47,7 @@ def test_modules_of_keras_import_under_our_name() -> None:
     assert Adam is keras.optimizers.Adam
     assert ExponentialDecay is keras.optimizers.schedules.ExponentialDecay
     assert everystep.keras.backend.backend() == "jax"
+    assert importlib.import_module("everystep.keras.saving") is everystep.keras.saving
     with pytest.raises(ImportError):
         importlib.import_module("everystep.keras.no_such_module")
     with pytest.raises(AttributeError, match="no_such_layer"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras_twins import I, T
 
-from everystep.keras import layers, models, routes, without_engine
+from everystep.keras import layers, models, routes, saving, without_engine
 
 
 def trained(names: object, **options: object) -> tuple[keras.Model, np.ndarray, np.ndarray]:
@@ -53,6 +53,29 @@ def test_a_stock_file_gives_our_layers(tmp_path: Path, suffix: str) -> None:
     assert loaded.compiled
     # One rounding apart: the same bound as between any two orders of summation, for a Dense of 3 on top of h.
     np.testing.assert_allclose(model.predict(x, verbose=0), loaded.predict(x, verbose=0), rtol=0, atol=1e-5)
+
+
+def test_every_way_to_load_gives_our_layers(tmp_path: Path) -> None:
+    stock, _, _ = trained(keras.layers)
+    stock.save(tmp_path / "m.keras")
+    for loaded in (
+        models.load_model(tmp_path / "m.keras"),
+        saving.load_model(tmp_path / "m.keras"),
+        models.model_from_json(stock.to_json()),
+    ):
+        assert type(loaded.get_layer("rec")) is layers.LSTM
+    assert type(keras.saving.load_model(tmp_path / "m.keras").get_layer("rec")) is keras.layers.LSTM
+
+
+def test_a_lambda_loads_when_keras_is_told_to_trust_it(tmp_path: Path) -> None:
+    model, x, y = trained(keras.layers)
+    model.compile("adam", lambda a, b: (a - b) ** 2)
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="lambda"):
+        models.load_model(tmp_path / "m.keras")
+    loaded = models.load_model(tmp_path / "m.keras", safe_mode=False)
+    # Rounding of h, of the size of the routes' difference, in a loss of the order of 1.
+    np.testing.assert_allclose(loaded.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-5)
 
 
 def test_without_engine_a_file_knows_nothing_of_everystep(tmp_path: Path) -> None:

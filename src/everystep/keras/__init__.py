@@ -1,12 +1,12 @@
 """Keras 3 with its recurrent layers replaced by everystep's: same arguments, same weights, every state in reach.
 
 Code written for `tensorflow.keras` or `keras` works with the name replaced by `everystep.keras`: every public
-name of Keras 3 is here, and is Keras's own but for the LSTM, the containers that hold one, and `load_model`.
+name of Keras 3 is here, and is Keras's own but for the LSTM, the containers that hold one, and what loads a model.
 """
 
 from typing import Any
 
-from everystep.keras.namespace import alias_modules, check_keras, choose_backend
+from everystep.keras.namespace import alias_modules, check_keras, choose_backend, replaced_in
 
 check_keras()
 choose_backend()
@@ -18,9 +18,10 @@ from everystep.keras.containers import Sequential  # noqa: E402
 from everystep.keras.convert import with_engine, without_engine  # noqa: E402
 from everystep.keras.route import routes  # noqa: E402
 
+saving = replaced_in(keras.saving, load_model=models.load_model)
 alias_modules()
 
-__all__ = ["Sequential", "layers", "models", "routes", "with_engine", "without_engine"]
+__all__ = ["Sequential", "layers", "models", "routes", "saving", "with_engine", "without_engine"]
 __all__.extend(name for name in dir(keras) if name not in __all__ and name != "src" and not name.startswith("_"))
 
 

@@ -8,6 +8,8 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from everystep.errors import DependencyError
 
@@ -42,8 +44,16 @@ def choose_backend() -> None:
     raise DependencyError(f"everystep.keras needs a backend for Keras, one of {', '.join(BACKENDS)}: install jax")
 
 
+def replaced_in(module: ModuleType, **ours: Any) -> ModuleType:
+    """A module under our name that has the names of Keras's `module`, and `ours` instead of some of them."""
+    made = ModuleType(f"everystep.{module.__name__}", module.__doc__)
+    vars(made).update({name: value for name, value in vars(module).items() if not name.startswith("_")} | ours)
+    sys.modules[made.__name__] = made
+    return made
+
+
 def alias_modules() -> None:
-    """Makes `import everystep.keras.optimizers.schedules` give Keras's own module, for all its public modules."""
+    """Makes `import everystep.keras.optimizers.schedules` give Keras's own module, for all but those replaced."""
     for name, module in list(sys.modules.items()):
         parts = name.split(".")
         if parts[0] == "keras" and len(parts) > 1 and parts[1] != "src" and not parts[1].startswith("_"):
