@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from everystep.errors import UnsupportedError
+from everystep.errors import DtypeError, UnsupportedError
 from everystep.layers import LSTM, Activation, Concatenate, Dense, Dropout, Embedding, Layer, Masking
 from everystep.layers.structure import flatten, map_leaves
 
@@ -201,3 +201,10 @@ def test_layers_that_cannot_step_say_why() -> None:
         backwards.step(x[:, 0])
     with pytest.raises(UnsupportedError, match="layer 'join' cannot go one step at a time: it joins sequences along"):
         along_time.step([x[:, 0], x[:, 0]])
+
+
+def test_what_is_no_array_is_named(built: Any) -> None:
+    layer, _, _ = built
+    for verb in (layer.run, layer.step):
+        with pytest.raises(DtypeError, match=f"layer '{layer.name}' takes NumPy arrays; got NoneType"):
+            verb(None)

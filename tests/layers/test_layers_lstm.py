@@ -175,6 +175,16 @@ BAD = [
     (lambda: LSTM(H, dtype="float16", name="a"), UnsupportedError, "dtype 'float16' is not one of float32, float64"),
     (lambda: LSTM(H, kernel_initializer="magic"), UnsupportedError, "initializer 'magic' is not one of Zeros"),
     (lambda: LSTM(H, name="a/b"), OptionError, "holds no '/'"),
+    (lambda: LSTM(H, dropout=2, name="a"), OptionError, "layer 'a': dropout must be a number from 0 to 1; got 2"),
+    (lambda: LSTM(H, recurrent_dropout="a"), OptionError, "recurrent_dropout must be a number from 0 to 1; got 'a'"),
+    (lambda: LSTM(H, return_gates="no", name="a"), OptionError, "'a': return_gates must be True or False; got 'no'"),
+    (lambda: LSTM(H, return_sequences=None), OptionError, "return_sequences must be True or False; got None"),
+    (lambda: LSTM(H, implementation=3), OptionError, "implementation must be 1 or 2, or 0 as of old; got 3"),
+    (
+        lambda: LSTM(H, keras.saving.serialize_keras_object(keras.layers.LeakyReLU())),
+        UnsupportedError,
+        "is a Python function or object, 'LeakyReLU'; everystep knows",
+    ),
 ]
 
 
@@ -200,6 +210,12 @@ BAD_CALLS = [
     ((x32,), {"reset": x32}, OptionError, "layer 'rec' has no call argument 'reset'; it has sequences, initial_state"),
     ((x32,), {"sequences": x32}, OptionError, "was given sequences twice"),
     (([1.0, 2.0],), {}, DtypeError, "takes NumPy arrays; got float"),
+    (
+        (x32 + np.float64(1e300),),
+        {},
+        DtypeError,
+        "layer 'rec' takes float32; got an array of float64 with numbers that",
+    ),
     ((x32.astype(complex),), {}, DtypeError, "takes arrays of real numbers; got complex128"),
     ((x32.astype(int),), {}, DtypeError, "layer 'rec' is float32 and its input is int64; nothing is cast"),
 ]
@@ -221,6 +237,12 @@ def test_bad_graphs_and_weights_are_named() -> None:
         layer(Input((4,)))
     with pytest.raises(DtypeError, match="layer 'rec' is float32 and its input is float64"):
         layer(Input((T, I), dtype="float64"))
+    for name in ("mask", "resets"):
+        for flags in (Input((T + 1,), dtype="bool"), Input((T + 1, I), dtype="bool"), Input((), dtype="bool")):
+            with pytest.raises(ShapeError, match=rf"'rec': {name} must be \(B,T\), here \(None, 4\); got \(None"):
+                LSTM(H, name="rec")(Input((T, I)), **{name: flags})
+        for flags in (Input((T,), dtype="bool"), Input((None,), dtype="bool"), Input((T, I), dtype="bool")):
+            assert LSTM(H)(Input((T, I)), **{name: flags}).shape == (None, H)
     with pytest.raises(GraphError, match="'rec' has no weights yet, for set_weights: call it on its inputs first"):
         layer.set_weights([1])
     layer(x32)

@@ -295,7 +295,7 @@ def test_a_float64_model_and_no_cast_between_layers() -> None:
 def test_the_gates_carry_no_mask() -> None:
     x = Input((T, I))
     options = dict(return_sequences=True, return_cell_sequences=True, return_gates=True)
-    h, c, gates = LSTM(H, **options)(Masking()(x))
+    _, c, gates = LSTM(H, **options)(Masking()(x))
     assert gates.mask is None
     assert c.mask is not None
     model = Model(x, [gates, Concatenate()([gates, gates])])
@@ -305,3 +305,40 @@ def test_the_gates_carry_no_mask() -> None:
     np.testing.assert_array_equal(joined, np.concatenate([found, found], axis=-1))
     assert not found[0, 2:].any()
     assert found[0, :2].all()
+
+
+def test_a_sequential_of_an_input_alone_and_no_weights_at_all_are_named() -> None:
+    model = Sequential([Input((6, 3))], name="bare")
+    for call in (model.predict, model):
+        with pytest.raises(GraphError, match="Sequential 'bare' has no layers on its Input: add one"):
+            call(np.zeros((1, 6, 3)))
+    model.add(Dense(2))
+    assert model.predict(np.zeros((1, 6, 3))).shape == (1, 6, 2)
+    with pytest.raises(DtypeError, match="model 'bare': set_weights takes a list of arrays; got NoneType"):
+        model.set_weights(None)
+    with pytest.raises(DtypeError, match="set_weights takes a list of arrays; got float"):
+        model.layers[0].set_weights(1.0)
+
+
+def test_a_model_runs_and_steps_on_arrays_for_its_inputs() -> None:
+    model = echo(a=(2,), b=(3,))
+    for verb in (model.run, model.step):
+        with pytest.raises(ShapeError, match="has 2 inputs; got 1"):
+            verb(None)
+        with pytest.raises(DtypeError, match="takes NumPy arrays; got NoneType"):
+            verb([None, None])
+
+
+def test_numbers_that_the_inputs_dtype_cannot_hold_are_refused() -> None:
+    model = echo(a=(1,))
+    for good in (2**24, -(2**24), 2**62, np.uint64(2**63), np.float64(0.1), np.inf, np.nan):
+        np.testing.assert_array_equal(model.predict(np.array([[good]])), [[np.float32(good)]])
+    for bad in (1e300, -1e300, 2**62 + 1, 2**24 + 1, -(2**24) - 1, np.uint64(2**64 - 1)):
+        with pytest.raises(DtypeError, match=r"input 'a' takes float32; got an array of .* that float32 cannot hold"):
+            model.predict(np.array([[bad]]))
+    wide = Input((1,), dtype="float64", name="w")
+    model = Model(wide, Activation("linear", dtype="float64")(wide))
+    assert model.predict(np.array([[2**53]])).item() == 2**53
+    with pytest.raises(DtypeError, match="input 'w' takes float64; got an array of int64"):
+        model.predict(np.array([[2**53 + 1]]))
+    assert model.predict(np.zeros((0, 1), int)).shape == (0, 1)

@@ -234,7 +234,7 @@ def test_only_keras_models_that_have_weights_come_over() -> None:
 
     model = Own()
     model(np.zeros((1, T, I), np.float32))
-    with pytest.raises(UnsupportedError, match=r"is a Own .*supported are functional models and Sequential"):
+    with pytest.raises(UnsupportedError, match=r"is an Own .*supported are functional models and Sequential"):
         from_keras(model)
 
 
@@ -244,3 +244,20 @@ def test_nothing_that_a_config_names_is_imported() -> None:
     with pytest.raises(UnsupportedError, match="antigravity"):
         everystep.Model.from_config(config)
     assert "antigravity" not in sys.modules
+
+
+def test_constants_in_a_graph_are_refused_by_name() -> None:
+    i = keras.Input((3,))
+    for constant in (np.zeros(3, np.float32), keras.ops.zeros(3)):
+        model = keras.Model(i, keras.ops.greater(i, constant))
+        with pytest.raises(UnsupportedError, match=r"'greater.*' is called on a constant that the config holds"):
+            from_keras(model)
+
+
+def test_a_class_that_shares_a_name_with_keras_is_told_from_it() -> None:
+    own = type("LSTM", (keras.layers.LSTM,), {})
+    gru = keras.Sequential([keras.Input((3, 2)), keras.layers.GRU(2)])
+    with pytest.raises(UnsupportedError, match=r"is a GRU \(keras.layers\), which is not supported"):
+        from_keras(gru)
+    with pytest.raises(UnsupportedError, match="layer 'mine' is of a class named LSTM that is not Keras's own, from"):
+        from_keras(keras.Sequential([keras.Input((3, 2)), own(2, name="mine")]))

@@ -31,7 +31,10 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
     if isinstance(name, dict):  # a function or layer as Keras serializes it; Keras's own functions are names
         name = REGISTERED.get(str(name.get("config")), name)
     if not isinstance(name, str):
-        own = name.get("config") if isinstance(name, dict) else getattr(name, "__name__", type(name).__name__)
+        if isinstance(name, dict):  # a function's config is its name; a layer's is long
+            own = name["config"] if isinstance(name.get("config"), str) else name.get("class_name")
+        else:
+            own = getattr(name, "__name__", type(name).__name__)
         raise UnsupportedError(
             f"layer {layer!r}: {argument} is a Python function or object, {own!r}; everystep knows activations by "
             f"name: {', '.join(known)}"

@@ -25,7 +25,7 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
-from everystep.layers.checks import dtype_name, policy, shapes_of
+from everystep.layers.checks import converted, dtype_name, policy, require_arrays, require_list, shapes_of
 from everystep.layers.initializers import Initializer
 from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, map_leaves
@@ -81,16 +81,22 @@ class Layer(Operation):
         raise NotImplementedError
 
     def run(self, inputs: Any, state: State = None, **call: Any) -> tuple[Any, State]:
-        """Whole sequences: what the layer returns, and the state after the last step."""
+        """Whole sequences: what the layer returns, and the state after the last step.
+
+        Raises:
+            DtypeError: the inputs are no arrays.
+        """
+        require_arrays(self.name, inputs)
         return self.apply(inputs, **call), ()
 
     def step(self, inputs_t: Any, state: State = None, **call: Any) -> tuple[Any, State]:
         """One time step, without the time axis: what the layer returns for it, and the state after it.
 
         Raises:
-            UnsupportedError: `step_obstacle` says why.
+            UnsupportedError: `step_obstacle` says why. DtypeError: the inputs are no arrays.
         """
         self.check_step()
+        require_arrays(self.name, inputs_t)
         return self.apply(inputs_t, **call), ()
 
     def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
@@ -173,9 +179,10 @@ class Layer(Operation):
         """Takes numbers for all weights, in the order of `get_weights`; they are rounded to the layer's dtype.
 
         Raises:
-            ShapeError: their count or a shape does not fit. DtypeError: they are not real numbers.
+            ShapeError: their count or a shape does not fit. DtypeError: they are not real numbers, or no list.
         """
         self._require_built("set_weights")
+        require_list(f"layer {self.name!r}", weights)
         if len(weights) != len(self._weights):
             raise ShapeError(
                 f"layer {self.name!r} has {len(self._weights)} weights ({', '.join(self._weights) or 'none'}); "
@@ -191,6 +198,11 @@ class Layer(Operation):
             taken[name] = np.array(new, self.dtype, order="C")
         self._weights = taken
         self.weights_changed()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the weights as the engine has them packed, which are packed again."""
+        state = super().__getstate__()
+        return state | {"_packed": None} if "_packed" in state else state
 
     def weights_changed(self) -> None:
         """Called when the weights are new; a layer that keeps them packed packs them again."""
@@ -251,7 +263,7 @@ class Layer(Operation):
         if array.dtype.kind not in "biuf":
             raise DtypeError(f"layer {self.name!r} takes arrays of real numbers; got {array.dtype}")
         if array.dtype.kind == "f" and not self.any_dtype:
-            array = array.astype(self.dtype, copy=False)
+            array = converted(f"layer {self.name!r}", array, self.dtype)
         return np.ascontiguousarray(array)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import FLOATS
-from everystep.errors import OptionError, UnsupportedError
-from everystep.layers.tensor import Shape
+from everystep.errors import DtypeError, OptionError, UnsupportedError
+from everystep.layers.structure import flatten
+from everystep.layers.tensor import Array, Shape
 
 
 def shapes_of(inputs: Any) -> Any:
@@ -16,6 +17,19 @@ def shapes_of(inputs: Any) -> Any:
     if isinstance(inputs, (list, tuple)):
         return [shapes_of(inner) for inner in inputs]
     return tuple(inputs.shape)
+
+
+def require_arrays(layer: str, inputs: Any) -> None:
+    """Raises DtypeError unless these are arrays or tensors, or a structure of them."""
+    for leaf in flatten(inputs):
+        if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
+            raise DtypeError(f"layer {layer!r} takes NumPy arrays; got {type(leaf).__name__}")
+
+
+def require_list(owner: str, weights: Any) -> None:
+    """Raises DtypeError unless these are several weights: a list or tuple of arrays, or an array of them."""
+    if not isinstance(weights, (list, tuple)) and not (isinstance(weights, np.ndarray) and weights.ndim):
+        raise DtypeError(f"{owner}: set_weights takes a list of arrays; got {type(weights).__name__}")
 
 
 def sizes_fit(shape: Shape, expected: Shape) -> bool:
@@ -50,6 +64,50 @@ def whole_number(layer: str, argument: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise OptionError(f"layer {layer!r}: {argument} must be a whole number from 1 on; got {value!r}")
     return int(value)
+
+
+def check_flags(layer: Any, *names: str) -> None:
+    """Raises OptionError unless these attributes of a layer are True or False."""
+    for name in names:
+        if not isinstance(getattr(layer, name), (bool, np.bool_)):
+            raise OptionError(f"layer {layer.name!r}: {name} must be True or False; got {getattr(layer, name)!r}")
+
+
+def fraction(layer: str, argument: str, value: Any) -> Any:
+    """Raises OptionError unless value is a number from 0 to 1."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise OptionError(f"layer {layer!r}: {argument} must be a number from 0 to 1; got {value!r}")
+    return value
+
+
+def converted(where: str, array: Array, dtype: str) -> Array:
+    """array as this dtype, contiguous; fractions are rounded, whole numbers and the infinite stay what they are.
+
+    Raises:
+        DtypeError: a number is beyond the dtype's range, or a whole number's dtype holds one that it cannot.
+    """
+    wanted = np.dtype(dtype)
+    lost = False
+    with np.errstate(over="ignore", invalid="ignore"):
+        new = np.ascontiguousarray(array, wanted).reshape(array.shape)
+    if array.dtype == wanted:
+        return new
+    if wanted.kind in "iu":
+        lost = not np.array_equal(new, array)
+    elif wanted.kind == "f" and array.dtype.kind == "f":
+        lost = wanted.itemsize < array.itemsize and not np.array_equal(np.isinf(new), np.isinf(array))
+    elif wanted.kind == "f" and array.dtype.kind in "iu" and array.size:
+        exact = 2 ** (np.finfo(wanted).nmant + 1)  # up to here each whole number has its float
+        if int(array.max()) > exact or int(array.min()) < -exact:
+            lost = bool((new.astype(object) != array.astype(object)).any())  # as Python compares them, without rounding
+    if lost:
+        kind = "whole numbers" if wanted.kind in "iu" else "numbers"
+        raise DtypeError(
+            f"{where} takes {wanted}; got an array of {array.dtype} with numbers that {wanted} cannot hold. "
+            f"Pass {kind} in its range"
+        )
+    return new
 
 
 def refuse_given(layer: str, **options: Any) -> None:

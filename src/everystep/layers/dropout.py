@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from everystep.engine import Array
-from everystep.errors import OptionError
 from everystep.layers.base import Layer
+from everystep.layers.checks import fraction
 
 
 class Dropout(Layer):
@@ -22,9 +22,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-            raise OptionError(f"layer {self.name!r}: rate must be a number from 0 to 1; got {rate!r}")
-        self.rate = rate
+        self.rate = fraction(self.name, "rate", rate)
         self.noise_shape = noise_shape
         self.seed = seed
 

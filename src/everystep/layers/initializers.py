@@ -132,7 +132,7 @@ class Initializer:
         if kind not in _NAMES:
             raise UnsupportedError(f"initializer {kind!r} is not one of {', '.join(_KINDS)}")
         self.kind = _NAMES[kind]
-        defaults, self._draw = _KINDS[self.kind]
+        defaults, _ = _KINDS[self.kind]
         unknown = sorted(set(options) - set(defaults))
         if unknown:
             raise OptionError(f"{self.kind} has no option {', '.join(unknown)}; it has {', '.join(defaults) or 'none'}")
@@ -150,7 +150,8 @@ class Initializer:
         seed = self.options.get("seed")
         if seed is None and "seed" in self.options:
             seed = np.random.randint(2**31 - 1)  # noqa: NPY002  (the seed that a user's numpy.random.seed reaches)
-        return np.ascontiguousarray(self._draw(np.random.default_rng(seed), shape, self.options), dtype)
+        _, draw = _KINDS[self.kind]  # not kept: an initializer is pickled, and a lambda cannot be
+        return np.ascontiguousarray(draw(np.random.default_rng(seed), shape, self.options), dtype)
 
     def get_config(self) -> Config:
         """In Keras's serialized form."""

@@ -65,6 +65,9 @@ class InputLayer(Layer):
     def apply(self, inputs: Any) -> Any:
         return inputs
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.get_config(),)  # its call comes with it
+
     def get_config(self) -> Config:
         return {
             "batch_shape": self.batch_shape,
@@ -74,6 +77,10 @@ class InputLayer(Layer):
             "name": self.name,
             "optional": False,
         }
+
+
+def _again(config: Config) -> InputLayer:
+    return InputLayer(**config)
 
 
 def Input(

@@ -9,13 +9,14 @@ import numpy as np
 from everystep import engine
 from everystep.cells import LSTM as CELL
 from everystep.engine import Array, Packed
-from everystep.errors import DtypeError, ShapeError
+from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.activations import activation_name
 from everystep.layers.base import Layer, State
-from everystep.layers.checks import sizes_fit, whole_number
+from everystep.layers.checks import check_flags, fraction, require_arrays, sizes_fit, whole_number
 from everystep.layers.initializers import Initializer, initializer
 from everystep.layers.masks import flip
 from everystep.layers.operation import Config
+from everystep.layers.structure import flatten
 from everystep.layers.tensor import Shape
 
 
@@ -121,8 +122,8 @@ class LSTM(Layer):
         self.kernel_constraint = kernel_constraint
         self.recurrent_constraint = recurrent_constraint
         self.bias_constraint = bias_constraint
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
+        self.dropout = fraction(self.name, "dropout", dropout)
+        self.recurrent_dropout = fraction(self.name, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self.return_sequences = return_sequences
         self.return_state = return_state
@@ -133,6 +134,11 @@ class LSTM(Layer):
         self.return_cell_sequences = return_cell_sequences
         self.return_gates = return_gates
         self.trainable_initial_state = trainable_initial_state
+        check_flags(self, *FLAGS, *ADDITIONS)
+        if implementation not in (0, 1, 2):
+            raise OptionError(
+                f"layer {self.name!r}: implementation must be 1 or 2, or 0 as of old; got {implementation!r}"
+            )
         self._packed: Packed | None = None
 
     # ---- Weights ----
@@ -171,6 +177,7 @@ class LSTM(Layer):
         shape = (batch_size, self.units)
         if not self.trainable_initial_state:
             return tuple(np.zeros(shape, self.dtype) for _ in CELL.states)
+        self._require_built("an initial state")
         return tuple(np.array(np.broadcast_to(self._weights[f"initial_{s}"], shape), order="C") for s in CELL.states)
 
     def run(  # type: ignore[override]
@@ -183,6 +190,7 @@ class LSTM(Layer):
         resets: Array | None = None,
     ) -> tuple[Any, State]:
         """Whole sequences (B,T,I), from `state` on, by default the initial one; other arguments as in a call."""
+        require_arrays(self.name, inputs)
         x = np.ascontiguousarray(inputs)
         B, T = x.shape[:2]
         initial = self.initial_state(B) if initial_state is None else self._given_state(initial_state, B)
@@ -217,6 +225,7 @@ class LSTM(Layer):
     ) -> tuple[Any, State]:
         """One time step (B,I); mask and resets are (B). Sequences are returned as their newest step."""
         self.check_step()
+        require_arrays(self.name, inputs_t)
         x_t = np.ascontiguousarray(inputs_t)
         B = x_t.shape[0]
         initial = self.initial_state(B) if initial_state is None else self._given_state(initial_state, B)
@@ -268,10 +277,14 @@ class LSTM(Layer):
         flags = np.asarray(flags[0] if isinstance(flags, (list, tuple)) else flags)
         if flags.ndim == len(shape) + 1:  # as in Keras, a step counts if any of its features does
             flags = flags.any(axis=-1)
-        if not sizes_fit(flags.shape, shape) and flags.shape != (1, *shape[1:]):
-            axes = "(B,T)" if len(shape) == 2 else "(B,)"
-            raise ShapeError(f"layer {self.name!r}: {name} must be {axes}, here {shape}; got {flags.shape}")
+        self._check_flags_fit(name, flags.shape, shape)
         return np.ascontiguousarray(np.broadcast_to(flags.astype(bool), shape))
+
+    def _check_flags_fit(self, name: str, given: Shape, shape: Shape) -> None:
+        """Raises unless mask or resets of the shape `given` can be of this shape; one row counts for all."""
+        if not sizes_fit(given, shape) and not sizes_fit(given, (1, *shape[1:])):
+            axes = "(B,T)" if len(shape) == 2 else "(B,)"
+            raise ShapeError(f"layer {self.name!r}: {name} must be {axes}, here {shape}; got {given}")
 
     # ---- Graph and config ----
 
@@ -289,6 +302,11 @@ class LSTM(Layer):
         if call.get("initial_state") is not None:
             given = call["initial_state"]
             self._check_state(list(given) if isinstance(given, (list, tuple)) else [given], None)
+        for name in ("mask", "resets"):
+            for flags in flatten(call.get(name)):
+                if flags is not None:
+                    per_step = flags.shape[:2] if len(flags.shape) == 3 else flags.shape
+                    self._check_flags_fit(name, per_step, tuple(call["sequences"].shape[:2]))
 
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
         return call.get("initial_state") is None
@@ -321,6 +339,16 @@ class LSTM(Layer):
         return {**super().get_config(), **{name: True for name in ADDITIONS if getattr(self, name)}}
 
 
+FLAGS = (
+    "use_bias",
+    "unit_forget_bias",
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "unroll",
+    "zero_output_for_mask",
+)
 EXTRA_OUTPUTS = ("return_cell_sequences", "return_gates")
 ADDITIONS = (*EXTRA_OUTPUTS, "trainable_initial_state")  # all that is unknown to Keras's LSTM
 

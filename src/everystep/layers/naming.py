@@ -15,6 +15,12 @@ def unique_name(base: str) -> str:
     return f"{base}_{count}" if count else base
 
 
+def with_article(name: str) -> str:
+    """a GRU, an LSTM, an Embedding; letters that are spelled go by their sound."""
+    vowels = "AEFHILMNORSX" if name[:2].isupper() else "AEIOU"
+    return f"{'an' if name[:1].upper() in vowels else 'a'} {name}"
+
+
 def snake_case(name: str) -> str:
     """InputLayer -> input_layer, LSTM -> lstm."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)

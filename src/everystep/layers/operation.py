@@ -43,6 +43,10 @@ class Operation:
         """The constructor's arguments, as in the config of Keras's class of that name."""
         raise NotImplementedError
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: all but the calls, which belong to the models they are in."""
+        return {**self.__dict__, "nodes": []}
+
     @property
     def output(self) -> Any:
         """What the layer returned, if it was called on symbolic tensors once."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from everystep.errors import DtypeError, ShapeError
-from everystep.layers.checks import sizes_fit
+from everystep.layers.checks import converted, sizes_fit
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array, Tensor
 
@@ -89,18 +89,7 @@ def _converted(value: Any, tensor: Tensor) -> Array:
             f"{where} takes an array of shape {_in_words(tensor.shape)}; got {np.shape(value)}. "
             "Reshape it, batch axis first"
         )
-    if array.dtype == wanted:
-        return np.ascontiguousarray(array).reshape(array.shape)
-    if wanted.kind in "iu":
-        with np.errstate(invalid="ignore"):
-            converted = array.astype(wanted)
-        if not np.array_equal(converted, array):
-            raise DtypeError(
-                f"{where} takes {wanted}; got an array of {array.dtype} with numbers that {wanted} cannot hold. "
-                "Pass whole numbers in its range"
-            )
-        return converted
-    return np.ascontiguousarray(array, wanted).reshape(array.shape)
+    return converted(where, array, tensor.dtype)
 
 
 def _fit_rank(array: Array, shape: tuple[int | None, ...]) -> Array:

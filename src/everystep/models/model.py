@@ -10,7 +10,7 @@ import numpy as np
 
 from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.base import Layer, State
-from everystep.layers.checks import shapes_of, sizes_fit, whole_number
+from everystep.layers.checks import require_arrays, require_list, shapes_of, sizes_fit, whole_number
 from everystep.layers.input import InputLayer
 from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, pack
@@ -18,6 +18,7 @@ from everystep.layers.tensor import Array, Tensor
 from everystep.models import config as configs
 from everystep.models.graph import Graph
 from everystep.models.inputs import standardize
+from everystep.models.pickled import put_together, taken_apart
 from everystep.models.summary import summary_text
 
 
@@ -171,6 +172,7 @@ class Model(Layer):
         return [weight for layer in self.flat_layers() for weight in layer.get_weights()]
 
     def set_weights(self, weights: Any) -> None:
+        require_list(f"model {self.name!r}", weights)
         layers = list(self.flat_layers())
         counts = [len(layer.weights) for layer in layers]
         if len(weights) != sum(counts):
@@ -196,7 +198,8 @@ class Model(Layer):
 
         Args:
             x: an array, or a list of arrays, or a dictionary by the inputs' names; real numbers of any kind become
-                the input's dtype, where no whole number is lost.
+                the input's dtype. Fractions are rounded to it; a whole number that it cannot hold is refused, and so
+                is a number beyond its range.
             batch_size: how many rows to run at once, to bound the memory; None is all. The numbers do not depend
                 on it.
             verbose: changes nothing.
@@ -239,6 +242,7 @@ class Model(Layer):
     def run(  # type: ignore[override]  # with its call's arguments by name
         self, inputs: Any, state: State = None, *, mask: Any = None
     ) -> tuple[Any, State]:
+        self._check_arrays(inputs)
         outputs, _, after = self.advance("run", state, None, {"inputs": inputs, "mask": mask})
         return outputs, after
 
@@ -246,8 +250,16 @@ class Model(Layer):
         self, inputs_t: Any, state: State = None, *, mask: Any = None
     ) -> tuple[Any, State]:
         self.check_step()
+        self._check_arrays(inputs_t)
         outputs, _, after = self.advance("step", state, None, {"inputs": inputs_t, "mask": mask})
         return outputs, after
+
+    def _check_arrays(self, inputs: Any) -> None:
+        """Raises unless there is an array for each input; at a step they have no time axis, so sizes are not asked."""
+        given, wanted = flatten(inputs), len(self.graph.inputs)
+        if len(given) != wanted:
+            raise ShapeError(f"model {self.name!r} has {wanted} inputs; got {len(given)}")
+        require_arrays(self.name, given)
 
     def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
         graph = self.graph
@@ -296,7 +308,10 @@ class Model(Layer):
     def symbolic_outputs(self, inputs: Any) -> Any:
         return self._packed(self.graph.symbolic_outputs(flatten(inputs), self.name))
 
-    # ---- Configs, and Keras ----
+    # ---- Configs, pickle, and Keras ----
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return put_together, (type(self), taken_apart(self))
 
     def get_config(self) -> Config:
         """In Keras 3's format, as `keras.Model.get_config`."""

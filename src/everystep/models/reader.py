@@ -13,6 +13,7 @@ from everystep import layers
 from everystep.errors import EverystepError, GraphError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.naming import with_article
 from everystep.layers.operation import Config, Operation
 from everystep.layers.tensor import Node, Tensor
 from everystep.models.model import Model
@@ -60,7 +61,7 @@ def from_serialized(entry: Config, shared: Mapping[str, str] | None = None) -> M
     if kind in SEQUENTIAL:
         return reader.sequential(entry["config"], "")
     raise UnsupportedError(
-        f"the model is a {kind[1]} ({kind[0]}); supported are functional models and Sequential. "
+        f"the model is {with_article(str(kind[1]))} ({kind[0]}); supported are functional models and Sequential. "
         "Build it with the functional API"
     )
 
@@ -92,8 +93,14 @@ class Reader:
         elif kind in LAYERS:
             made = _layer(LAYERS[kind], entry["config"], path)
         else:
+            if kind[1] in {name for _, name in LAYERS}:
+                raise UnsupportedError(
+                    f"layer {path!r} is of a class named {kind[1]} that is not Keras's own, from "
+                    f"{entry.get('module') or entry.get('registered_name')}; everystep runs Keras's {kind[1]} and not "
+                    "what derives from it or shares its name"
+                )
             raise UnsupportedError(
-                f"layer {path!r} is a {kind[1]} ({kind[0]}), which is not supported; supported are "
+                f"layer {path!r} is {with_article(kind[1])} ({kind[0]}), which is not supported; supported are "
                 f"{', '.join(sorted({name for _, name in LAYERS}))}, Functional and Sequential"
             )
         self.made[path] = made
@@ -126,7 +133,7 @@ class Reader:
                     held.add(name)
                     left.append((name, call))
                     continue
-                args, kwargs = (_resolved(call[part], calls) for part in ("args", "kwargs"))
+                args, kwargs = (_resolved(call[part], calls, path + name) for part in ("args", "kwargs"))
                 operations[name](*args, **kwargs)
                 calls[name].append(operations[name].nodes[-1])
             if len(left) == len(waiting):
@@ -179,13 +186,19 @@ def _made(calls: dict[str, list[Node]], path: str, name: str, node_index: int, t
     return node_index < len(calls[name])
 
 
-def _resolved(value: Any, calls: dict[str, list[Node]]) -> Any:
+def _resolved(value: Any, calls: dict[str, list[Node]], path: str) -> Any:
+    """An argument of the call of `path`, with tensors in the place of what refers to them."""
     if _is_edge(value):
         name, node_index, tensor_index = value["config"]["keras_history"]
         return calls[name][node_index].outputs[tensor_index]
+    if isinstance(value, dict) and isinstance(value.get("class_name"), str):
+        raise UnsupportedError(
+            f"{path!r} is called on a constant that the config holds ({value['class_name']}), which is not supported; "
+            "supported are tensors and numbers. Make it an Input"
+        )
     if isinstance(value, dict):
-        return {key: _resolved(inner, calls) for key, inner in value.items()}
-    return [_resolved(inner, calls) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: _resolved(inner, calls, path) for key, inner in value.items()}
+    return [_resolved(inner, calls, path) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _map_references(tensor: Any, structure: Any) -> Any:

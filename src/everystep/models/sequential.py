@@ -14,6 +14,7 @@ from everystep.layers.lstm import EXTRA_OUTPUTS
 from everystep.layers.operation import Config
 from everystep.layers.tensor import Tensor
 from everystep.models import config as configs
+from everystep.models.graph import Graph
 from everystep.models.model import Model
 
 
@@ -88,11 +89,18 @@ class Sequential(Model):
         if not self._stack:
             raise GraphError(f"Sequential {self.name!r} has no layers")
         if self._tensors:
+            _ = self.graph  # raises where there is but an Input
             return
         layers, self._stack = self._stack, []
         self._begin(tuple(input_shape[1:]), layers[0].dtype)
         for layer in layers:
             self.add(layer)
+
+    @property
+    def graph(self) -> Graph:
+        if self._graph is None and self._tensors:
+            raise GraphError(f"Sequential {self.name!r} has no layers on its Input: add one")
+        return super().graph
 
     def _begin(self, shape: Any, dtype: str) -> None:
         """Puts an Input at the start."""
@@ -126,6 +134,9 @@ class Sequential(Model):
         if not self.built:
             self.build(np.shape(x))
         return super()._standardized(x)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._stack, self.trainable, self.name)
 
     def get_config(self) -> Config:
         config = {

@@ -9,6 +9,7 @@ import numpy as np
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import Layer
+from everystep.layers.naming import with_article
 from everystep.layers.operation import Config
 from everystep.models import Model
 from everystep.models.reader import FUNCTIONAL, SEQUENTIAL, from_serialized
@@ -52,8 +53,8 @@ def _serialized(model: Any) -> Config:
     known = [(module, name) for module, name in (*FUNCTIONAL, *SEQUENTIAL) if name == kind.__name__]
     if not known or kind.__module__.split(".")[0] not in ("keras", "everystep"):
         raise UnsupportedError(
-            f"{model.name!r} is a {kind.__name__} ({kind.__module__}); supported are functional models and Sequential. "
-            "Build it with the functional API"
+            f"{model.name!r} is {with_article(kind.__name__)} ({kind.__module__}); supported are functional "
+            "models and Sequential. Build it with the functional API"
         )
     return {"module": known[0][0], "class_name": known[0][1], "config": model.get_config()}
 
