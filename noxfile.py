@@ -14,7 +14,7 @@ TOOLS = ["pytest", "pytest-xdist", "hypothesis", "matplotlib", "tqdm", "nycfligh
 @nox.session
 def oldest(session: nox.Session) -> None:
     """The lower bounds in pyproject.toml."""
-    session.install(BUILD, ".", "keras==3.10.0", "jax==0.7.2", "jaxlib==0.7.2", "h5py==3.11.0", *TOOLS)
+    session.install(BUILD, ".", "keras==3.15.0", "jax==0.7.2", "jaxlib==0.7.2", "h5py==3.11.0", *TOOLS)
     session.run("pytest", "-n", "2", *session.posargs)
 
 
