@@ -57,19 +57,10 @@ const Functions<Real>& functions() {
 
 }  // namespace
 
-int gates(CellKind kind) {
-  switch (kind) {
-    case CellKind::lstm: return 4;
-  }
-  return 0;
-}
-
-int states(CellKind kind) {
-  switch (kind) {
-    case CellKind::lstm: return 2;
-  }
-  return 0;
-}
+int gates(CellKind kind) { return chosen().of_float.cell_sizes(kind).gates; }
+int states(CellKind kind) { return chosen().of_float.cell_sizes(kind).states; }
+int biases(CellKind kind) { return chosen().of_float.cell_sizes(kind).biases; }
+int taped(CellKind kind) { return chosen().of_float.cell_sizes(kind).taped; }
 
 template <class Real>
 int64_t packed_size(CellKind kind, int64_t I, int64_t H) {

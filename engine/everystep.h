@@ -48,8 +48,10 @@ enum class Activation : int32_t {
 };
 constexpr int32_t kActivations = static_cast<int32_t>(Activation::hard_tanh) + 1;
 
-enum class CellKind : int32_t { lstm };
-constexpr int32_t kCells = 1;
+// gru: the reset gate scales what the recurrent kernel makes of h (Keras's reset_after=True, cuDNN's GRU).
+// gru_reset_before: it scales h itself, before the recurrent kernel, as in the first paper.
+enum class CellKind : int32_t { lstm, gru, gru_reset_before, simple };
+constexpr int32_t kCells = static_cast<int32_t>(CellKind::simple) + 1;
 constexpr int kMaxStates = 2;
 
 struct Cell {
@@ -60,6 +62,8 @@ struct Cell {
 
 int gates(CellKind);   // G
 int states(CellKind);  // how many states a cell carries; the first is its output h
+int biases(CellKind);  // 1, or 2 where the recurrent kernel has a bias of its own
+int taped(CellKind);   // how many numbers a unit leaves on the tape at each step
 
 // ---- Weights -------------------------------------------------------------------------------------------------------
 
@@ -68,7 +72,7 @@ template <class Real>
 struct Kernels {
   const Real* kernel;            // (I,GH)
   const Real* recurrent_kernel;  // (H,GH)
-  const Real* bias;              // (GH) or null for 0
+  const Real* bias;              // (biases,GH) or null for 0
 };
 
 // How many Reals `pack` writes. The packed layout is the instruction set's own: never store it.
@@ -97,7 +101,7 @@ struct Run {
   Real* h = nullptr;       // (B,T,H) or null: h after every step, carried on masked ones
   Real* c = nullptr;       // (B,T,H) or null: and c
   Real* gates = nullptr;   // (B,T,G,H) or null: gates after their activation, 0 on masked steps
-  Real* tape = nullptr;    // (B,T,G,H) or null: what `run_backward` reads of the gates
+  Real* tape = nullptr;    // (B,T,taped,H) or null: what `run_backward` reads of the gates
   Real* last[kMaxStates];  // the state after the last step, (B,H) each; may alias `start`
 };
 
@@ -122,7 +126,7 @@ struct RunBackward {
   Real* d_start[kMaxStates];            // (B,H) each
   Real* d_kernel;                       // (I,GH)
   Real* d_recurrent_kernel;             // (H,GH)
-  Real* d_bias;                         // (GH) or null
+  Real* d_bias;                         // (biases,GH) or null
   Real* d_reset[kMaxStates] = {};       // (B,H) each; written only where run.resets is given
   Real* d_dropout = nullptr;            // (G,B,I); written only where run.dropout is given
   Real* d_recurrent_dropout = nullptr;  // (G,B,H); written only where run.recurrent_dropout is given

@@ -2,7 +2,9 @@
 // namespace that it all lives in, EVERYSTEP_REAL the second.
 #include "kernels.h"
 
+#include "cells/gru.h"
 #include "cells/lstm.h"
+#include "cells/simple.h"
 #include "product.h"
 #include "sequence_backward.h"
 #include "sequence_forward.h"
@@ -15,6 +17,9 @@ template <class Visit>
 auto with_cell(CellKind kind, Visit visit) {
   switch (kind) {
     case CellKind::lstm: return visit(Lstm{});
+    case CellKind::gru: return visit(Gru{});
+    case CellKind::gru_reset_before: return visit(GruResetBefore{});
+    case CellKind::simple: return visit(Simple{});
   }
   __builtin_unreachable();
 }
@@ -36,6 +41,13 @@ int64_t packed_size_of(CellKind kind, int64_t I, int64_t H) {
 template <class Real>
 void pack_any(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Real* packed) {
   with_cell(kind, [&](auto cell) { pack<decltype(cell)>(I, H, kernels, packed); });
+}
+
+CellSizes sizes_of(CellKind kind) {
+  return with_cell(kind, [](auto cell) {
+    using C = decltype(cell);
+    return CellSizes{C::G, C::S, 1 + C::kApart, C::kTaped};
+  });
 }
 
 template <class Real>
@@ -75,9 +87,15 @@ void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
 template <>
 const Functions<EVERYSTEP_REAL>& functions<EVERYSTEP_REAL>() {
   using Real = EVERYSTEP_REAL;
-  static constexpr Functions<Real> all{
-      packed_size_of<Real>,        pack_any<Real>,        run_any<Real>, run_backward_any<Real>,
-      packed_matrix_size_of<Real>, pack_matrix_any<Real>, product<Real>, activate_all<Real>};
+  static constexpr Functions<Real> all{sizes_of,
+                                       packed_size_of<Real>,
+                                       pack_any<Real>,
+                                       run_any<Real>,
+                                       run_backward_any<Real>,
+                                       packed_matrix_size_of<Real>,
+                                       pack_matrix_any<Real>,
+                                       product<Real>,
+                                       activate_all<Real>};
   return all;
 }
 

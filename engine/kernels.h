@@ -5,8 +5,13 @@
 
 namespace everystep {
 
+struct CellSizes {
+  int gates, states, biases, taped;
+};
+
 template <class Real>
 struct Functions {
+  CellSizes (*cell_sizes)(CellKind);
   int64_t (*packed_size)(CellKind, int64_t, int64_t);
   void (*pack)(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);
   void (*run)(const Run<Real>&);

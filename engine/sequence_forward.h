@@ -13,31 +13,45 @@
 namespace everystep::EVERYSTEP_ISA {
 
 // Packed weights: the bias as [panel][gate][lane], then for each panel [k][gate][lane], k over x's features, then
-// units.
+// units. Where a cell keeps the parts of its last gate apart, the bias has one more gate: the recurrent bias of that
+// one. Where a step has two products, the units' rows come twice: with the gates of the first, then with the others.
 template <class Cell, class Real>
 struct Packed {
-  static constexpr int L = kLanes<Real>, G = Cell::G;
+  static constexpr int L = kLanes<Real>, G = Cell::G, kBiases = G + Cell::kApart;
   int64_t I, H;
   int64_t panels() const { return (H + L - 1) / L; }
   int64_t panel_size() const { return (I + H) * G * L; }
-  int64_t size() const { return panels() * (G * L + panel_size()); }
-  int64_t bias(int64_t panel) const { return panel * G * L; }
-  int64_t input(int64_t panel) const { return panels() * G * L + panel * panel_size(); }
-  int64_t recurrent(int64_t panel) const { return input(panel) + I * G * L; }
+  int64_t size() const { return panels() * (kBiases * L + panel_size()); }
+  int64_t bias(int64_t panel) const { return panel * kBiases * L; }
+  int64_t input(int64_t panel) const { return panels() * kBiases * L + panel * panel_size(); }
+  int64_t recurrent(int64_t panel, int first_gate = 0) const { return input(panel) + (I * G + H * first_gate) * L; }
 };
 
 template <class Cell, class Real>
 void pack(int64_t I, int64_t H, const Kernels<Real>& w, Real* packed) {
   constexpr int L = kLanes<Real>, G = Cell::G;
+  constexpr int kFirst = Cell::kFirst;
   const Packed<Cell, Real> at{I, H};
-  const auto row = [&](const Real* from, int64_t panel, Real* to) {  // one row (GH) of a kernel, or the bias
-    for (int g = 0; g < G; ++g) store(to + g * L, from ? load(from + g * H + panel * L, H - panel * L) : Vec<Real>{});
+  // Gates [begin, end) of one row (GH) of a kernel, or of a bias.
+  const auto row = [&](const Real* from, int begin, int end, int64_t panel, Real* to) {
+    for (int g = begin; g < end; ++g, to += L)
+      store(to, from ? load(from + g * H + panel * L, H - panel * L) : Vec<Real>{});
   };
   for (int64_t panel = 0; panel < at.panels(); ++panel) {
-    row(w.bias, panel, packed + at.bias(panel));
-    for (int64_t k = 0; k < I; ++k) row(w.kernel + k * G * H, panel, packed + at.input(panel) + k * G * L);
-    for (int64_t k = 0; k < H; ++k)
-      row(w.recurrent_kernel + k * G * H, panel, packed + at.recurrent(panel) + k * G * L);
+    Real* const bias = packed + at.bias(panel);
+    row(w.bias, 0, G, panel, bias);
+    if constexpr (Cell::kApart) {
+      row(w.bias ? w.bias + G * H : nullptr, G - 1, G, panel, bias + G * L);
+      if (w.bias)
+        for (int g = 0; g < G - 1; ++g)
+          store(bias + g * L, load(bias + g * L) + load(w.bias + (G + g) * H + panel * L, H - panel * L));
+    }
+    for (int64_t k = 0; k < I; ++k) row(w.kernel + k * G * H, 0, G, panel, packed + at.input(panel) + k * G * L);
+    for (int64_t k = 0; k < H; ++k) {
+      const Real* const from = w.recurrent_kernel + k * G * H;
+      row(from, 0, kFirst, panel, packed + at.recurrent(panel) + k * kFirst * L);
+      row(from, kFirst, G, panel, packed + at.recurrent(panel, kFirst) + k * (G - kFirst) * L);
+    }
   }
 }
 
@@ -68,6 +82,7 @@ class Forward {
 
  private:
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S;
+  static constexpr bool kTwoProducts = Cell::kFirst < G;
   static constexpr int64_t kChunkBytes = 256 << 10;  // of input products for each thread: a part of its L2
 
   struct Member {
@@ -87,6 +102,7 @@ class Forward {
     const int64_t B = run_.B, Hp = padded();
     for (Real*& h : h_) h = block.template take<Real>(B * Hp);
     for (int s = 1; s < S; ++s) other_[s] = block.template take<Real>(B * Hp);
+    if (kTwoProducts) reset_h_ = block.template take<Real>(B * Hp);
     z_ = block.template take<Real>(chunk_ * B * G * Hp);
     if (run_.dropout) dropped_x_ = block.template take<Real>(G * chunk_ * B * run_.I);
     if (run_.recurrent_dropout)
@@ -192,30 +208,72 @@ class Forward {
   // z += h R, then the cell, for every row and unit of this member.
   template <bool kDropout>
   void one_step(const Member& m, int64_t step, int64_t chunk_step) {
-    const int64_t B = run_.B, Hp = padded(), now = step % 2, t = time(step);
-    for_tiles<G>(m.rows.size(), m.panels.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
+    const int64_t Hp = padded(), now = step % 2;
+    const Real* const h = kDropout ? dropped_h_[now] : h_[now];
+    if constexpr (kTwoProducts) {
+      constexpr int kFirst = Cell::kFirst;
+      const Real* const candidates_h = kDropout ? h + kFirst * run_.B * Hp : h;
+      recurrent_products<kDropout, 0, kFirst>(
+          m, chunk_step, h, [&](Vec<Real>(&sums)[kFirst], int64_t b, int64_t unit, Real* from_x) {
+            for (int g = 0; g < kFirst; ++g) store(from_x + g * L, sums[g]);
+            store(reset_h_ + b * Hp + unit,
+                  Cell::template reset<Real>(policy_, sums) * load(candidates_h + b * Hp + unit));
+          });
+      m.wait();
+      recurrent_products<false, kFirst, G>(
+          m, chunk_step, reset_h_, [&](Vec<Real>(&sums)[G - kFirst], int64_t b, int64_t unit, const Real* from_x) {
+            Vec<Real> z[G];
+            for (int g = 0; g < G; ++g) z[g] = g < kFirst ? load(from_x + g * L) : sums[g - kFirst];
+            one_vector(z, b, unit, step);
+          });
+    } else {
+      recurrent_products<kDropout, 0, G>(m, chunk_step, h,
+                                         [&](Vec<Real>(&sums)[G], int64_t b, int64_t unit, const Real* from_x) {
+                                           if constexpr (Cell::kApart) {
+                                             Vec<Real> z[G + 1];
+                                             for (int g = 0; g < G; ++g) z[g] = sums[g];
+                                             z[G] = load(from_x + (G - 1) * L);
+                                             one_vector(z, b, unit, step);
+                                           } else {
+                                             one_vector(sums, b, unit, step);
+                                           }
+                                         });
+    }
+  }
+
+  // Adds a R to what gates [begin, end) have from x, and hands on each vector of units; a is h, or what stands for it.
+  template <bool kDropout, int begin, int end, class Finish>
+  EVERYSTEP_INLINE void recurrent_products(const Member& m, int64_t chunk_step, const Real* h, Finish finish) {
+    constexpr int N = end - begin;
+    constexpr bool kOwnBias = Cell::kApart && end == G;  // the last gate begins with its recurrent bias, x's part waits
+    const int64_t B = run_.B, Hp = padded();
+    for_tiles<N>(m.rows.size(), m.panels.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
       row += m.rows.begin, panel += m.panels.begin;
       const Real* a[R()];
-      Tile<Real, R(), U(), G> acc;
+      Tile<Real, R(), U(), N> acc;
       for (int r = 0; r < R(); ++r) {
-        a[r] = (kDropout ? dropped_h_[now] : h_[now]) + (row + r) * Hp;
-        for (int u = 0; u < U(); ++u)
-          for (int g = 0; g < G; ++g) acc[r][u][g] = load(z(panel + u, chunk_step * B + row + r) + g * L);
+        a[r] = h + (row + r) * Hp;
+        for (int u = 0; u < U(); ++u) {
+          const Real* const from_x = z(panel + u, chunk_step * B + row + r);
+          for (int n = 0; n < N; ++n)
+            acc[r][u][n] = kOwnBias && n == N - 1 ? load(run_.packed + packed_.bias(panel + u) + G * L)
+                                                  : load(from_x + (begin + n) * L);
+        }
       }
-      multiply<kDropout, Real, R(), U(), G>(acc, a, B * Hp, run_.packed + packed_.recurrent(panel),
+      multiply<kDropout, Real, R(), U(), N>(acc, a, B * Hp, run_.packed + packed_.recurrent(panel, begin),
                                             packed_.panel_size(), run_.H);
-      for (int r = 0; r < R(); ++r) {
-        const bool seen = !run_.mask || run_.mask[(row + r) * run_.T + t];
-        const bool again = step + 1 < run_.T && reset_at(row + r, step + 1);
-        for (int u = 0; u < U(); ++u) one_vector(acc[r][u], row + r, (panel + u) * L, step, seen, again);
-      }
+      for (int r = 0; r < R(); ++r)
+        for (int u = 0; u < U(); ++u)
+          finish(acc[r][u], row + r, (panel + u) * L, z(panel + u, chunk_step * B + row + r));
     });
   }
 
   // One vector of units of one row: the cell, or nothing where the step is masked, and everything that is stored.
-  EVERYSTEP_INLINE void one_vector(Vec<Real> (&z)[G], int64_t b, int64_t unit, int64_t step, bool seen, bool again) {
+  EVERYSTEP_INLINE void one_vector(Vec<Real> (&z)[G + Cell::kApart], int64_t b, int64_t unit, int64_t step) {
     const int64_t H = run_.H, Hp = padded(), lanes = std::min<int64_t>(L, H - unit), at = b * run_.T + step;
-    Vec<Real> state[S], tape[G] = {};
+    const bool seen = !run_.mask || run_.mask[b * run_.T + time(step)];
+    const bool again = step + 1 < run_.T && reset_at(b, step + 1);
+    Vec<Real> state[S], tape[Cell::kTaped] = {};
     state[0] = load(h_[step % 2] + b * Hp + unit);
     for (int s = 1; s < S; ++s) state[s] = load(other_[s] + b * Hp + unit);
     if (seen)
@@ -225,10 +283,10 @@ class Forward {
     if (run_.h) store(run_.h + at * H + unit, state[0], lanes);
     if constexpr (S > 1)
       if (run_.c) store(run_.c + at * H + unit, state[1], lanes);
-    for (int g = 0; g < G; ++g) {
-      if (run_.gates) store(run_.gates + (at * G + g) * H + unit, z[g], lanes);
-      if (run_.tape) store(run_.tape + (at * G + g) * H + unit, tape[g], lanes);
-    }
+    if (run_.gates)
+      for (int g = 0; g < G; ++g) store(run_.gates + (at * G + g) * H + unit, z[g], lanes);
+    if (run_.tape)
+      for (int k = 0; k < Cell::kTaped; ++k) store(run_.tape + (at * Cell::kTaped + k) * H + unit, tape[k], lanes);
     if (again)
       for (int s = 0; s < S; ++s) state[s] = load(run_.reset[s] + b * H + unit, lanes);
     put_h((step + 1) % 2, b, unit, state[0]);
@@ -244,6 +302,7 @@ class Forward {
   Real* other_[S] = {};        // (B,Hp) the other states, in place; [0] is unused
   Real* dropped_h_[2] = {};    // (G,B,Hp)
   Real* dropped_x_ = nullptr;  // (G,chunk,B,I)
+  Real* reset_h_ = nullptr;    // (B,Hp) what the second product of a step reads
   Real* z_;                    // [panel][chunk step][row][gate][lane]
 };
 

@@ -21,14 +21,18 @@ namespace everystep::EVERYSTEP_ISA {
 
 struct Lstm {
   static constexpr CellKind kind = CellKind::lstm;
-  static constexpr int G = 4, S = 2;
+  static constexpr int G = 4, S = 2, kTaped = G, kFirst = G;
+  static constexpr bool kApart = false;
   enum Gate { I, F, C, O };  // C is the candidate g
   enum State { h, c };
 
-  // z is replaced by the gates; `state` by the next one; `tape` is what the backward pass will want of the gates.
+  // What the loops know of a cell: G gates, S states, kTaped numbers that a unit leaves on the tape, kFirst gates in
+  // the first product of a step, and whether the last gate gets the two parts of its z apart (then z has one more at
+  // its end). z is replaced by the gates; `state` by the next one; `tape` is what the backward pass will want of the
+  // gates.
   template <class Real, class Policy>
   static EVERYSTEP_INLINE void step(const Policy& policy, Vec<Real> (&z)[G], Vec<Real> (&state)[S],
-                                    Vec<Real> (&tape)[G]) {
+                                    Vec<Real> (&tape)[kTaped]) {
     const Vec<Real> i = policy.recurrent(z[I]);
     const Vec<Real> f = policy.recurrent(z[F]);
     const Vec<Real> g = policy.act(z[C]);
@@ -45,9 +49,9 @@ struct Lstm {
   // before and after: the states around the step. d: the gradients of `after`, replaced by what goes straight to
   // `before` (the part that goes through z is the loop's). d_gates: what arrives at the gates. Writes dz.
   template <class Real, class Policy>
-  static EVERYSTEP_INLINE void gradient(const Policy& policy, const Vec<Real> (&tape)[G], const Vec<Real> (&before)[S],
-                                        const Vec<Real> (&after)[S], const Vec<Real> (&d_gates)[G], Vec<Real> (&d)[S],
-                                        Vec<Real> (&dz)[G]) {
+  static EVERYSTEP_INLINE void gradient(const Policy& policy, const Vec<Real> (&tape)[kTaped],
+                                        const Vec<Real> (&before)[S], const Vec<Real> (&after)[S],
+                                        const Vec<Real> (&d_gates)[G], Vec<Real> (&d)[S], Vec<Real> (&dz)[G]) {
     const Vec<Real> i = policy.recurrent_value(tape[I]);
     const Vec<Real> f = policy.recurrent_value(tape[F]);
     const Vec<Real> g = policy.act_value(tape[C]);

@@ -5,7 +5,7 @@ Words and letters used everywhere: B batch, T time steps, I input features, H un
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Cell:
         gate_names: what each gate is called in words, in the same order.
         states: one letter per state, in the order in which Keras returns them.
         state_names: what each state is called in words, in the same order.
+        biases: 1, or 2 where the recurrent kernel has a bias of its own.
+        taped: how many numbers a unit leaves for the gradient at each step.
     """
 
     name: str
@@ -25,14 +27,16 @@ class Cell:
     gate_names: tuple[str, ...]
     states: tuple[str, ...]
     state_names: tuple[str, ...]
+    biases: int
+    taped: int
 
     def weight_shapes(self, inputs: int, units: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the weights, in Keras's order: kernel (I,GH), recurrent_kernel (H,GH), bias (GH)."""
+        """Shapes of the weights, in Keras's order: kernel (I,GH), recurrent_kernel (H,GH), bias (GH) or (2,GH)."""
         columns = len(self.gates) * units
         return {
             "kernel": (inputs, columns),
             "recurrent_kernel": (units, columns),
-            "bias": (columns,),
+            "bias": (columns,) if self.biases == 1 else (self.biases, columns),
         }
 
 
@@ -42,9 +46,34 @@ LSTM = Cell(
     gate_names=("input gate", "forget gate", "candidate", "output gate"),
     states=("h", "c"),
     state_names=("hidden state", "cell state"),
+    biases=1,
+    taped=4,
 )
 
-CELLS = {cell.name: cell for cell in (LSTM,)}
+GRU = Cell(
+    name="gru",  # Keras's reset_after=True
+    gates=("z", "r", "g"),
+    gate_names=("update gate", "reset gate", "candidate"),
+    states=("h",),
+    state_names=("hidden state",),
+    biases=2,
+    taped=4,
+)
+
+GRU_RESET_BEFORE = replace(GRU, name="gru_reset_before", biases=1, taped=3)  # Keras's reset_after=False
+
+SIMPLE = Cell(
+    name="simple",
+    gates=("h",),
+    gate_names=("new state",),
+    states=("h",),
+    state_names=("hidden state",),
+    biases=1,
+    taped=1,
+)
+
+# In the order of `enum class CellKind` in engine/everystep.h.
+CELLS = {cell.name: cell for cell in (LSTM, GRU, GRU_RESET_BEFORE, SIMPLE)}
 
 # Every elementwise activation that Keras names, and hard_sigmoid as Keras 2 defined it.
 # The order is that of `enum class Activation` in engine/everystep.h.

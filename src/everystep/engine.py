@@ -72,7 +72,7 @@ class Step(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A run as it was called, and the h (B,T,H), c (B,T,H) and tape (B,T,G,H) that its gradient reads."""
+    """A run as it was called, and what its gradient reads: h (B,T,H), c (B,T,H) and the tape (B,T,taped,H)."""
 
     arguments: dict[str, Any]
     h: Array
@@ -111,7 +111,7 @@ def pack(cell: str, kernel: Array, recurrent_kernel: Array, bias: Array | None =
         cell: a key of `everystep.cells.CELLS`.
         kernel: (I,GH), float32 or float64.
         recurrent_kernel: (H,GH), of the same dtype.
-        bias: (GH), or None for zeros.
+        bias: (GH), (2,GH) for a cell that has two, or None for zeros.
 
     Raises:
         OptionError: the cell is unknown. ShapeError, DtypeError: a weight does not fit.
@@ -181,11 +181,26 @@ def run(
     h = np.empty((B, T, H), dtype) if sequences or record else None
     c = np.empty((B, T, H), dtype) if cells or (record and two) else None
     g = np.empty((B, T, G, H), dtype) if gates else None
-    tape = np.empty((B, T, G, H), dtype) if record else None
+    tape = np.empty((B, T, packed.cell.taped, H), dtype) if record else None
     last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
     _engine.run(**arguments, packed=packed.data, h=h, c=c, gates=g, tape=tape, last=last)
     kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
     return Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
+
+
+def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
+    """Several runs that do not wait for each other, such as the two directions of a bidirectional layer.
+
+    Args:
+        calls: the arguments of `run` for each, by name.
+
+    Returns:
+        What `run` returns for each, to the bit.
+
+    Raises:
+        ShapeError, DtypeError, OptionError: as `run`.
+    """
+    return [run(**call) for call in calls]
 
 
 def step(

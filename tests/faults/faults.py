@@ -65,7 +65,7 @@ FAULTS = [
     Fault(
         "resets ignored after the first step",
         FORWARD,
-        "const bool again = step + 1 < run_.T && reset_at(row + r, step + 1);",
+        "const bool again = step + 1 < run_.T && reset_at(b, step + 1);",
         "const bool again = false;",
     ),
     Fault(
@@ -77,9 +77,9 @@ FAULTS = [
     Fault(
         "a reset of a masked step ignored",
         FORWARD,
-        "const bool again = step + 1 < run_.T && reset_at(row + r, step + 1);",
-        "const bool again = step + 1 < run_.T && reset_at(row + r, step + 1) &&"
-        " (!run_.mask || run_.mask[(row + r) * run_.T + time(step + 1)]);",
+        "const bool again = step + 1 < run_.T && reset_at(b, step + 1);",
+        "const bool again = step + 1 < run_.T && reset_at(b, step + 1) &&"
+        " (!run_.mask || run_.mask[b * run_.T + time(step + 1)]);",
     ),
     Fault(
         "dropout of x: the mask of another gate",
@@ -127,8 +127,8 @@ FAULTS = [
     Fault(
         "gradient: masked steps take part",
         BACKWARD,
-        "if (seen_at(b, step)) {\n        Vec<Real> tape[G]",
-        "if (true) {\n        Vec<Real> tape[G]",
+        "if (seen_at(b, step)) {\n        Vec<Real> taped[",
+        "if (true) {\n        Vec<Real> taped[",
     ),
     Fault(
         "gradient: the state before a reset, for the reset's",
@@ -151,8 +151,8 @@ FAULTS = [
     Fault(
         "gradient of the bias: the last chunk only",
         BACKWARD,
-        "for (int n = 0; n < N; ++n) add(args_.d_bias + column, n, bias[n]);",
-        "for (int n = 0; n < N; ++n) store(args_.d_bias + column + n * L, bias[n], width - n * L);",
+        "for (int n = 0; n < N; ++n) add(d_bias + n * L, sums[n], width - n * L);",
+        "for (int n = 0; n < N; ++n) store(d_bias + n * L, sums[n], width - n * L);",
     ),
     Fault(
         "gradient: sums over the batch depend on the threads",
