@@ -18,7 +18,7 @@ from jax.custom_batching import custom_vmap
 
 from everystep.cells import CELLS, Cell
 from everystep.engine import Outputs, activation_code
-from everystep.errors import DifferentiationError, DtypeError, ShapeError
+from everystep.errors import DifferentiationError, DtypeError, OptionError, ShapeError
 
 Tensor = Any  # a jax.Array or a tracer of one
 
@@ -51,10 +51,10 @@ class Inputs(NamedTuple):
 
     x: Tensor  # (B,T,I)
     h0: Tensor  # (B,H)
-    c0: Tensor  # (B,H)
+    c0: Tensor | None  # (B,H); None, as reset_c, for a cell whose only state is h
     kernel: Tensor  # (I,GH)
     recurrent_kernel: Tensor  # (H,GH)
-    bias: Tensor | None  # (GH)
+    bias: Tensor | None  # (GH) or (2,GH), see Cell.biases
     mask: Tensor | None  # (B,T) bool
     resets: Tensor | None  # (B,T) bool
     reset_h: Tensor | None  # (B,H)
@@ -74,9 +74,9 @@ class Results(NamedTuple):
     h: Tensor | None  # (B,T,H)
     c: Tensor | None  # (B,T,H)
     gates: Tensor | None  # (B,T,G,H)
-    tape: Tensor | None  # (B,T,G,H)
+    tape: Tensor | None  # (B,T,taped,H)
     last_h: Tensor  # (B,H)
-    last_c: Tensor  # (B,H)
+    last_c: Tensor | None  # (B,H)
 
 
 def computes_in(dtype: str) -> str:
@@ -119,15 +119,30 @@ def run(
 
     Raises:
         ShapeError, DtypeError: an array does not fit the others.
+        OptionError: `cells` of a cell that has one state.
         DifferentiationError: when a derivative of its gradient is taken.
     """
+    of = CELLS[cell]
+    if cells and len(of.states) == 1:
+        raise OptionError(f"a {cell} has no cell state: its only state is its output")
     options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
-    reset_h, reset_c = (None, None) if resets is None else states if reset_states is None else reset_states
-    h0, c0 = states
+    h0, c0 = _pair("states", of, states)
+    reset_h, reset_c = (None, None)
+    if resets is not None:
+        reset_h, reset_c = (h0, c0) if reset_states is None else _pair("reset_states", of, reset_states)
     weights = (kernel, recurrent_kernel, bias)
     inputs = Inputs(x, h0, c0, *weights, mask, resets, reset_h, reset_c, dropout, recurrent_dropout)
-    _check(CELLS[cell], inputs)
+    _check(of, inputs)
     return _run(options, inputs)
+
+
+def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
+    """Several runs that do not wait for each other, such as the two directions of a bidirectional layer.
+
+    Args:
+        calls: the arguments of `run` for each, by name.
+    """
+    return [run(**call) for call in calls]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -143,7 +158,7 @@ def _run_forward(options: Options, inputs: Inputs) -> tuple[Outputs, Any]:
 
 def _run_backward(options: Options, kept: Any, d: Outputs) -> tuple[Inputs]:
     inputs, *recorded = kept
-    d_last_h, d_last_c = d.states
+    d_last_h, d_last_c = (*d.states, None)[:2]
     d_h: Tensor | None = d.h
     if not options.sequences:  # then h is the last h once more
         d_h, d_last_h = None, d_last_h + d.h
@@ -157,10 +172,18 @@ def _outputs(options: Options, found: Results) -> Outputs:
     h: Tensor = found.h if options.sequences else found.last_h
     return Outputs(
         h=h,
-        states=(found.last_h, found.last_c),
+        states=(found.last_h,) if found.last_c is None else (found.last_h, found.last_c),
         cells=found.c if options.cells else None,
         gates=found.gates if options.gates else None,
     )
+
+
+def _pair(name: str, cell: Cell, states: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """h and c; None for c of a cell that has one state."""
+    if len(states) != len(cell.states):
+        raise ShapeError(f"{name} must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(states)}")
+    h, c = (*states, None)[:2]
+    return h, c
 
 
 def _check(cell: Cell, inputs: Inputs) -> None:
@@ -184,14 +207,15 @@ def _check(cell: Cell, inputs: Inputs) -> None:
 
 
 def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
-    (B, T, _), H, G = inputs.x.shape, inputs.h0.shape[1], len(CELLS[options.cell].gates)
+    (B, T, _), H, cell = inputs.x.shape, inputs.h0.shape[1], CELLS[options.cell]
+    two = inputs.c0 is not None
     asked = Results(
         h=(B, T, H) if options.sequences or record else None,
-        c=(B, T, H) if options.cells or record else None,
-        gates=(B, T, G, H) if options.gates else None,
-        tape=(B, T, G, H) if record else None,
+        c=(B, T, H) if options.cells or (record and two) else None,
+        gates=(B, T, len(cell.gates), H) if options.gates else None,
+        tape=(B, T, cell.taped, H) if record else None,
         last_h=(B, H),
-        last_c=(B, H),
+        last_c=(B, H) if two else None,
     )
 
     @custom_vmap
