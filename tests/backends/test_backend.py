@@ -100,7 +100,7 @@ def test_a_training_step_moves_the_weights_by_the_oracles_gradient() -> None:
     seen = rng.random((B, T)) < 0.7
     model.fit([x, seen], d, batch_size=B, verbose=0)
     oracle = equations.lstm(x, (np.zeros((B, H)), np.zeros((B, H))), before, mask=seen)
-    gradient = equations.lstm_gradient(oracle, x, before, d_h=d[0], d_states=(d[1], d[2]), d_c=d[3], d_gates=d[4])
+    gradient = equations.gradient(oracle, d_h=d[0], d_states=(d[1], d[2]), d_c=d[3], d_gates=d[4])
     after = weights_of(layer)
     assert_close64([before[n] - after[n] for n in NAMES], [gradient[n] / B for n in NAMES])
 

@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import ALL, Case, assert_same_bits, case, cases, examples
+from engine_cases import EVERY_CELL, FEATURES, Calls, Case, assert_same_bits, case, cases, examples, numbers, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everystep import engine
+from everystep.cells import CELLS
 
 quick = settings(deadline=None, derandomize=True, max_examples=examples(60))
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-EVERYTHING = ("bias", "mask", "resets", "reset_states", "dropout", "recurrent_dropout")
-BY_ROW = ("x", "h0", "c0", "reset_h", "reset_c")  # and the dropouts, whose rows are their second axis
 
 
 @pytest.fixture(autouse=True)
@@ -30,68 +29,63 @@ def threads() -> Iterator[None]:
     engine.set_num_threads(before)
 
 
-def numbers(found: engine.Outputs) -> dict[str, Any]:
-    return dict(h=found.h, last_h=found.states[0], last_c=found.states[1], c=found.cells, gates=found.gates)
-
-
 def assert_same(a: dict[str, Any], b: dict[str, Any], names: Any = None) -> None:
     for name in a if names is None else names:
         assert_same_bits(a[name], b[name], name)
 
 
-def rows_of(values: dict[str, Any], which: Any) -> dict[str, Any]:
-    return {name: np.ascontiguousarray(v[:, which] if "dropout" in name else v[which]) for name, v in values.items()}
+def gradients_by_row(call: Case, arriving: dict[str, Any]) -> dict[str, Any]:
+    return {name: v for name, v in call.gradients(arriving).items() if name not in call.weights()}
 
 
-def gradients_by_row(gradients: dict[str, Any]) -> dict[str, Any]:
-    return {name: v for name, v in gradients.items() if name in BY_ROW or "dropout" in name}
-
-
-def every_kind(dtype: Any, seed: int = 0) -> list[Case]:
+def every_kind(cell: str, dtype: Any, seed: int = 0) -> list[Case]:
     """Small and large, for the pool and not, with the usual activations and others, plain and with every option."""
     rng = np.random.default_rng(seed)
     other = dict(activation="silu", recurrent_activation="hard_sigmoid")
     return [
-        case(rng, 64, 3, 5, 7, dtype, has=("bias",)),
-        case(rng, 64, 12, 24, 45, dtype, has=EVERYTHING),
-        case(rng, 64, 4, 24, 45, dtype, has=("bias", "mask"), backwards=True, **other),
+        case(rng, 64, 3, 5, 7, dtype, cell=cell, has=("bias",)),
+        case(rng, 64, 12, 24, 45, dtype, cell=cell, has=FEATURES),
+        case(rng, 64, 4, 24, 45, dtype, cell=cell, has=("bias", "mask"), backwards=True, **other),
     ]
 
 
 # ---- Batch ----
 
 
+@EVERY_CELL
 @DTYPES
-def test_every_batch_size(dtype: Any) -> None:
+def test_every_batch_size(dtype: Any, cell: str) -> None:
     """The first n rows alone, for n from 1 to 64, and every row alone, are those rows of the whole."""
-    for call in every_kind(dtype):
-        whole, packed = numbers(call.run(**ALL)), call.packed()
+    for call in every_kind(cell, dtype):
+        whole, packed = numbers(call.run_all()), call.packed()
         for which in [slice(0, n) for n in range(1, 64)] + [slice(b, b + 1) for b in range(0, 64, 3)]:
-            part = call.rows(which)
-            found = engine.run(packed, part.arrays["x"], part.states(), **part.call(), **ALL)
-            assert_same(numbers(found), {name: v[which] for name, v in whole.items()})
+            assert_same(numbers(call.rows(which).run_all(packed)), {name: v[which] for name, v in whole.items()})
 
 
+@EVERY_CELL
 @DTYPES
-def test_every_batch_size_of_gradients(dtype: Any) -> None:
-    for call in every_kind(dtype):
+def test_every_batch_size_of_gradients(dtype: Any, cell: str) -> None:
+    for call in every_kind(cell, dtype):
         rng = np.random.default_rng(1)
         arriving = call.arriving(rng)
-        whole = gradients_by_row(call.gradients(arriving))
+        whole = gradients_by_row(call, arriving)
         for which in [slice(0, n) for n in (1, 2, 3, 4, 5, 7, 8, 13, 31, 63)] + [
             slice(b, b + 1) for b in range(0, 64, 9)
         ]:
             part = {name: np.ascontiguousarray(d[which]) for name, d in arriving.items() if name != "d_states"}
             part["d_states"] = tuple(np.ascontiguousarray(d[which]) for d in arriving["d_states"])
-            assert_same(gradients_by_row(call.rows(which).gradients(part)), rows_of(whole, which))
+            found = gradients_by_row(call.rows(which), part)
+            assert_same(found, {name: rows_of(name, v, which) for name, v in whole.items()})
 
 
+@EVERY_CELL
 @quick
 @given(cases(np.float32, B=st.integers(1, 9)), st.data())
-def test_any_rows_in_any_order(call: Case, data: Any) -> None:
+def test_any_rows_in_any_order(cell: str, of: Calls, data: Any) -> None:
+    call = of(cell)
     which = np.array(data.draw(st.lists(st.integers(0, call.shape[0] - 1), min_size=1, max_size=12)))
-    whole = numbers(call.run(**ALL))
-    assert_same(numbers(call.rows(which).run(**ALL)), {name: v[which] for name, v in whole.items()})
+    whole = numbers(call.run_all())
+    assert_same(numbers(call.rows(which).run_all()), {name: v[which] for name, v in whole.items()})
 
 
 # ---- Threads ----
@@ -100,18 +94,19 @@ def test_any_rows_in_any_order(call: Case, data: Any) -> None:
 SHARED = [(8, 30, 16, 64), (13, 30, 16, 64), (1, 8, 20, 330), (3, 6, 20, 330), (7, 6, 20, 200), (5, 60, 40, 50)]
 
 
+@EVERY_CELL
 @DTYPES
 @pytest.mark.parametrize("shape", SHARED, ids=str)
-@pytest.mark.parametrize("has", [("bias",), EVERYTHING], ids=["plain", "everything"])
-def test_threads(shape: tuple[int, int, int, int], has: tuple[str, ...], dtype: Any) -> None:
+@pytest.mark.parametrize("has", [("bias",), FEATURES], ids=["plain", "everything"])
+def test_threads(shape: tuple[int, int, int, int], has: tuple[str, ...], dtype: Any, cell: str) -> None:
     """All gradients, those of the weights included."""
     rng = np.random.default_rng(2)
-    call = case(rng, *shape, dtype, has=has)
+    call = case(rng, *shape, dtype, cell=cell, has=has)
     arriving = call.arriving(rng)
     found = []
     for n in (1, 2, 3):
         engine.set_num_threads(n)
-        found.append((numbers(call.run(**ALL)), call.gradients(arriving)))
+        found.append((numbers(call.run_all()), call.gradients(arriving)))
     for values, gradients in found[1:]:
         assert_same(found[0][0], values)
         assert_same(found[0][1], gradients)
@@ -135,70 +130,71 @@ def test_threads_of_products(dtype: Any) -> None:
 # ---- Time ----
 
 
+@EVERY_CELL
 @DTYPES
-def test_every_cut(dtype: Any) -> None:
+def test_every_cut(dtype: Any, cell: str) -> None:
     """Two runs, the second from the states of the first, for every cut; and a step at a time."""
-    for call in every_kind(dtype, seed=4):
+    for call in every_kind(cell, dtype, seed=4):
         T, H = call.shape[1], call.shape[3]
-        call = call.with_(reset_h=np.zeros((64, H), dtype), reset_c=np.ones((64, H), dtype))
-        whole = numbers(call.run(**ALL))
+        call = call.with_(**{f"reset_{s}": np.full((64, H), k, dtype) for k, s in enumerate(call.letters)})
+        whole = numbers(call.run_all())
         for cut in range(T + 1):
             order = (
                 (slice(T - cut, T), slice(0, T - cut)) if call.options["backwards"] else (slice(0, cut), slice(cut, T))
             )
-            first = call.steps(order[0]).run(**ALL)
-            second = call.steps(order[1]).with_(h0=first.states[0], c0=first.states[1]).run(**ALL)
-            joined = {
-                name: np.concatenate([getattr(first, at), getattr(second, at)], axis=1)
-                for name, at in (("h", "h"), ("c", "cells"), ("gates", "gates"))
-            }
-            assert_same(dict(joined, last_h=second.states[0], last_c=second.states[1]), whole)
+            first = call.steps(order[0]).run_all()
+            second = call.steps(order[1]).with_(**dict(zip(call.starts, first.states, strict=True))).run_all()
+            parts = numbers(first), numbers(second)
+            joined = {name: np.concatenate([p[name] for p in parts], axis=1) for name in whole if "last" not in name}
+            assert_same(parts[1] | joined, whole)
 
 
+@EVERY_CELL
 @DTYPES
-def test_cuts_of_gradients(dtype: Any) -> None:
-    """The gradients of x, h0 and c0, from the last part to the first. Those of the reset states and of the dropouts
-    are sums over all steps, and are not of one part."""
+def test_cuts_of_gradients(dtype: Any, cell: str) -> None:
+    """The gradients of x and the first states, from the last part to the first. Those of the reset states and of the
+    dropouts are sums over all steps, and are not of one part."""
     rng = np.random.default_rng(5)
-    call = case(rng, 6, 9, 5, 19, dtype, has=("bias", "mask", "resets", "reset_states", "dropout", "recurrent_dropout"))
+    call = case(rng, 6, 9, 5, 19, dtype, cell=cell, has=FEATURES)
     arriving = call.arriving(rng)
     whole = call.gradients(arriving)
     for cut in range(1, 9):
         first, second = call.steps(slice(0, cut)), call.steps(slice(cut, 9))
-        states = first.run().states
-        second = second.with_(h0=states[0], c0=states[1])
-        steps = {name: arriving[name] for name in ("d_h", "d_cells", "d_gates")}
+        second = second.with_(**dict(zip(call.starts, first.run().states, strict=True)))
+        steps = {name: d for name, d in arriving.items() if name != "d_states"}
         late = {name: np.ascontiguousarray(d[:, cut:]) for name, d in steps.items()}
         late_found = second.gradients(dict(late, d_states=arriving["d_states"]))
         early = {name: np.ascontiguousarray(d[:, :cut]) for name, d in steps.items()}
-        early_found = first.gradients(dict(early, d_states=(late_found["h0"], late_found["c0"])))
+        early_found = first.gradients(dict(early, d_states=tuple(late_found[name] for name in call.starts)))
         assert_same_bits(np.concatenate([early_found["x"], late_found["x"]], axis=1), whole["x"], "x")
-        assert_same(early_found, whole, ("h0", "c0"))
+        assert_same(early_found, whole, call.starts)
 
 
+@EVERY_CELL
 @DTYPES
-def test_step_is_run(dtype: Any) -> None:
+def test_step_is_run(dtype: Any, cell: str) -> None:
     rng = np.random.default_rng(6)
     for B in (1, 2, 5):
-        call = case(rng, B, 20, 6, 37, dtype, has=("bias", "mask", "resets", "reset_states"))
+        call = case(rng, B, 20, 6, 37, dtype, cell=cell, has=("bias", "mask", "resets", "reset_states"))
         packed, reset_states = call.packed(), call.call()["reset_states"]
-        whole = numbers(call.run(**ALL))
+        whole = numbers(call.run_all())
         states: Any = tuple(s.copy() for s in call.states())
         for t in range(20):
             flags = {name: np.ascontiguousarray(call.options[name][:, t]) for name in ("mask", "resets")}
             x_t = np.ascontiguousarray(call.arrays["x"][:, t])
             found = engine.step(packed, x_t, states, **flags, reset_states=reset_states, gates=True, out=states)
-            now = dict(h=states[0], c=states[1], gates=found.gates)
+            now = dict(zip(call.letters, states, strict=True), gates=found.gates)
             assert_same(now, {name: whole[name][:, t] for name in now})
 
 
+@EVERY_CELL
 @quick
 @given(cases(np.float64, T=st.integers(1, 6)), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_padding_reaches_nothing(call: Case, more: int, seed: int) -> None:
+def test_padding_reaches_nothing(cell: str, of: Calls, more: int, seed: int) -> None:
     """Masked steps after the last (before the first, backwards) with NaN and infinities in x: not a bit changes in
     values or gradients, those of the weights aside, whose order of summation depends on T; and none there is NaN."""
-    rng = np.random.default_rng(seed)
-    B, T, I, H = call.shape
+    call, rng = of(cell), np.random.default_rng(seed)
+    B, T, I, _ = call.shape
     if call.options["mask"] is None:
         call = call.with_(dict(mask=np.ones((B, T), bool)))
     junk = rng.choice([np.nan, np.inf, -np.inf, 1e300], size=(B, more, I))
@@ -209,17 +205,17 @@ def test_padding_reaches_nothing(call: Case, more: int, seed: int) -> None:
         options["resets"] = np.concatenate(order(call.options["resets"], no), axis=1)
     longer = call.with_(options, x=np.concatenate(order(call.arrays["x"], junk), axis=1))
 
-    found, wanted = numbers(longer.run(**ALL)), numbers(call.run(**ALL))
+    found, wanted = numbers(longer.run_all()), numbers(call.run_all())
     assert_same({name: v[:, :T] if v.ndim > 2 else v for name, v in found.items()}, wanted)
     assert (found["gates"][:, T:] == 0).all()
-    for name in ("h", "c"):
+    for name in call.letters:
         assert_same_bits(found[name][:, T:], np.repeat(wanted[f"last_{name}"][:, None], more, axis=1), name)
 
     arriving = call.arriving(rng)
-    extra = dict(d_h=(B, more, H), d_cells=(B, more, H), d_gates=(B, more, 4, H))
     padded = {
-        name: np.concatenate([arriving[name], np.full(s, np.nan) if name == "d_gates" else np.zeros(s)], axis=1)
-        for name, s in extra.items()
+        name: np.concatenate([d, np.full((B, more, *d.shape[2:]), np.nan if name == "d_gates" else 0)], axis=1)
+        for name, d in arriving.items()
+        if name != "d_states"
     }
     ours = longer.gradients(dict(padded, d_states=arriving["d_states"]))
     theirs = call.gradients(arriving)
@@ -229,20 +225,21 @@ def test_padding_reaches_nothing(call: Case, more: int, seed: int) -> None:
     assert_same_bits(np.ascontiguousarray(ours.pop("x")[:, own]), theirs.pop("x"), "x")
     for name, wanted_gradient in theirs.items():
         np.testing.assert_allclose(ours[name], wanted_gradient, rtol=1e-12, atol=1e-12, err_msg=name)
-    assert_same(ours, theirs, ("h0", "c0"))
+    assert_same(ours, theirs, call.starts)
 
 
+@EVERY_CELL
 @DTYPES
-def test_nan_in_masked_steps_reaches_nothing(dtype: Any) -> None:
+def test_nan_in_masked_steps_reaches_nothing(dtype: Any, cell: str) -> None:
     """In the middle of sequences, over sizes that use every path: the same bits as with zeros in their place."""
     rng = np.random.default_rng(7)
     for shape in ((5, 8, 6, 37), (1, 8, 6, 330)):
-        call = case(rng, *shape, dtype, has=EVERYTHING)
+        call = case(rng, *shape, dtype, cell=cell, has=FEATURES)
         arriving = call.arriving(rng)
         hidden = ~call.options["mask"][..., None]
         zeros = call.with_(x=np.where(hidden, 0, call.arrays["x"]).astype(dtype))
         junk = call.with_(x=np.where(hidden, np.nan, call.arrays["x"]).astype(dtype))
-        assert_same(numbers(junk.run(**ALL)), numbers(zeros.run(**ALL)))
+        assert_same(numbers(junk.run_all()), numbers(zeros.run_all()))
         d_gates = np.where(hidden[..., None], np.nan, arriving["d_gates"]).astype(dtype)
         assert_same(junk.gradients(dict(arriving, d_gates=d_gates)), zeros.gradients(arriving))
 
@@ -250,32 +247,65 @@ def test_nan_in_masked_steps_reaches_nothing(dtype: Any) -> None:
 # ---- What is asked, and what was there before ----
 
 
+@EVERY_CELL
 @DTYPES
-def test_outputs_asked_or_not(dtype: Any) -> None:
-    for call in every_kind(dtype, seed=8):
-        whole = numbers(call.run(**ALL))
+def test_outputs_asked_or_not(dtype: Any, cell: str) -> None:
+    for call in every_kind(cell, dtype, seed=8):
+        whole = numbers(call.run_all())
         for n in range(16):
             names = dict(
                 zip(("sequences", "cells", "gates", "record"), (bool(n >> k & 1) for k in range(4)), strict=True)
             )
-            found = call.run(**names)
-            assert_same_bits(found.states[0], whole["last_h"])
-            assert_same_bits(found.states[1], whole["last_c"])
-            for name, value in (("c", found.cells), ("gates", found.gates), ("h", found.h if n & 1 else None)):
-                assert value is None or value.tobytes() == whole[name].tobytes()
+            if names["cells"] and "c" not in call.letters:
+                continue
+            found = numbers(call.run(**names))
+            if not names["sequences"]:
+                assert_same_bits(found.pop("h"), whole["last_h"])
+            assert_same({name: value for name, value in found.items() if value is not None}, whole)
+
+
+@EVERY_CELL
+@DTYPES
+def test_what_an_earlier_call_left_behind_reaches_nothing(dtype: Any, cell: str) -> None:
+    """The engine keeps its scratch memory: a call after one of NaNs alone gives what it gave before."""
+    rng = np.random.default_rng(9)
+    calls = [case(rng, B, 5, 6, H, dtype, cell=cell, has=FEATURES) for B, H in ((3, 5), (9, 21), (1, 330))]
+    arriving = [call.arriving(rng) for call in calls]
+    before = [(numbers(call.run_all()), call.gradients(d)) for call, d in zip(calls, arriving, strict=True)]
+    junk = case(rng, 9, 9, 40, 350, dtype, has=FEATURES)
+    junk = junk.with_(**{name: np.full_like(v, np.nan) for name, v in junk.arrays.items()})
+    for call, d, (values, gradients) in zip(calls, arriving, before, strict=True):
+        junk.gradients(junk.arriving(rng))
+        assert_same(numbers(call.run_all()), values)
+        junk.gradients(junk.arriving(rng))
+        assert_same(call.gradients(d), gradients)
+
+
+# ---- Together ----
 
 
 @DTYPES
-def test_what_an_earlier_call_left_behind_reaches_nothing(dtype: Any) -> None:
-    """The engine keeps its scratch memory: a call after one of NaNs alone gives what it gave before."""
-    rng = np.random.default_rng(9)
-    calls = [case(rng, B, 5, 6, H, dtype, has=EVERYTHING) for B, H in ((3, 5), (9, 21), (1, 330))]
+def test_together_is_alone(dtype: Any) -> None:
+    """Runs side by side, of all cells, in both directions and of several shapes: each as it is alone."""
+    rng = np.random.default_rng(10)
+    shapes = ((5, 7, 6, 37), (2, 9, 3, 70), (13, 30, 16, 64))
+    calls = [
+        case(rng, *shape, dtype, cell=cell, has=FEATURES, backwards=backwards)
+        for cell in CELLS
+        for shape in shapes
+        for backwards in (False, True)
+    ]
+    asked = dict(gates=True, record=True)
+    arguments = [
+        dict(call.call(), packed=call.packed(), x=call.arrays["x"], states=call.states(), **asked) for call in calls
+    ]
+    wanted = [call.run(**asked) for call in calls]
     arriving = [call.arriving(rng) for call in calls]
-    before = [(numbers(call.run(**ALL)), call.gradients(d)) for call, d in zip(calls, arriving, strict=True)]
-    junk = case(rng, 9, 9, 40, 350, dtype, has=EVERYTHING)
-    junk = Case({name: np.full_like(v, np.nan) for name, v in junk.arrays.items()}, junk.options)
-    for call, d, (values, gradients) in zip(calls, arriving, before, strict=True):
-        junk.gradients(junk.arriving(rng))
-        assert_same(numbers(call.run(**ALL)), values)
-        junk.gradients(junk.arriving(rng))
-        assert_same(call.gradients(d), gradients)
+    for first, n in ((0, 0), (0, 1), (0, 2), (4, 2), (4, 5), (0, len(calls))):
+        together = engine.run_together(arguments[first : first + n])
+        assert len(together) == n
+        for at, found in enumerate(together, first):
+            assert_same(numbers(found), numbers(wanted[at]))
+            assert_same(
+                calls[at].gradients(arriving[at], found.record), calls[at].gradients(arriving[at], wanted[at].record)
+            )

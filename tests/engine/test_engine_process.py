@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_cases import ALL, Case, assert_same_bits, case
+from engine_cases import EVERY_CELL, FEATURES, Case, assert_same_bits, case, numbers, oracle_numbers
 
 from everystep import engine
-
-EVERYTHING = ("bias", "mask", "resets", "reset_states", "dropout", "recurrent_dropout")
+from everystep.cells import CELLS
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +33,8 @@ def two_threads() -> Iterator[None]:
 
 
 def everything(call: Case, arriving: dict[str, Any]) -> list[Any]:
-    found = call.run(**ALL)
-    return [found.h, *found.states, found.cells, found.gates, *call.gradients(arriving, found.record).values()]
+    found = call.run_all()
+    return [*numbers(found).values(), *call.gradients(arriving, found.record).values()]
 
 
 # ---- Floating-point modes ----
@@ -68,37 +67,38 @@ def with_modes(bits: int) -> Iterator[None]:
         libm.fesetenv(before)
 
 
-def subnormal_case(dtype: Any, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Case:
-    """A state that fades through the subnormal numbers: forget gates near 1/2, candidates and weights next to 0."""
-    call = case(rng, *shape, dtype, has=("bias", "mask", "resets", "reset_states"))
-    tiny, H = float(np.finfo(dtype).tiny), shape[3]
+def subnormal_case(cell: str, dtype: Any, rng: np.random.Generator, shape: tuple[int, int, int, int]) -> Case:
+    """A state that fades through the subnormal numbers: gates that let half of it pass, candidates next to 0."""
+    call = case(rng, *shape, dtype, cell=cell, has=("bias", "mask", "resets", "reset_states"))
+    tiny, H, gates = float(np.finfo(dtype).tiny), shape[3], CELLS[cell].gates
     v = {name: value.astype(np.float64) for name, value in call.arrays.items()}
-    v["c0"] *= 1e3 * tiny
-    v["h0"] *= 1e3 * tiny
-    for name in ("reset_h", "reset_c", "x"):
-        v[name] *= 30 * tiny
-    v["bias"][2 * H : 3 * H] = 0
-    return Case({name: value.astype(dtype) for name, value in v.items()}, call.options)
+    for name in ("x", *call.starts, *(f"reset_{s}" for s in call.letters)):
+        v[name] *= (1e3 if name in call.starts else 30) * tiny
+    candidate = gates.index("g") if "g" in gates else 0
+    v["bias"][..., candidate * H : (candidate + 1) * H] = 0
+    return call.with_(**{name: value.astype(dtype) for name, value in v.items()})
 
 
 x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the register is x86-64's")
 
 
 @x86
+@EVERY_CELL
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(3, 40, 4, 9), (8, 30, 16, 64), (1, 8, 20, 330)], ids=str)
-def test_the_callers_modes_change_no_bit(shape: tuple[int, int, int, int], dtype: Any) -> None:
+def test_the_callers_modes_change_no_bit(shape: tuple[int, int, int, int], dtype: Any, cell: str) -> None:
     """Also where the pool's threads are at work. The run is known to meet subnormals: NumPy's own does."""
     rng = np.random.default_rng(1)
-    call = subnormal_case(dtype, rng, shape)
-    cells = call.oracle().c
-    tiny = np.finfo(dtype).tiny
-    assert ((cells != 0) & (np.abs(cells) < tiny)).any()
+    call = subnormal_case(cell, dtype, rng, shape)
+    letter, tiny = call.letters[-1], np.finfo(dtype).tiny
+    state = oracle_numbers(call.oracle())[letter]
+    assert ((state != 0) & (np.abs(state) < tiny)).any()
     arriving = call.arriving(rng)
-    arriving["d_cells"] = (arriving["d_cells"].astype(np.float64) * 10 * float(tiny)).astype(dtype)
+    d = "d_cells" if letter == "c" else "d_h"
+    arriving[d] = (arriving[d].astype(np.float64) * 10 * float(tiny)).astype(dtype)
     wanted = everything(call, arriving)
-    started = call.run(cells=True).cells  # all that a step computes is flushed
-    assert not ((started != 0) & (np.abs(started) < tiny))[call.options["mask"]].any()
+    ours = numbers(call.run_all())[letter]  # all that a step computes is flushed
+    assert not ((ours != 0) & (np.abs(ours) < tiny))[call.options["mask"]].any()
     for name, bits in MODES.items():
         with with_modes(bits):
             before = modes()
@@ -157,12 +157,13 @@ def in_child(work: Any, seconds: float = 60) -> bytes:
         os.waitpid(child, 0)
 
 
+@EVERY_CELL
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("shape", [LONG_ROWS, LONG_UNITS], ids=str)
-def test_a_fork_after_use_works(shape: tuple[int, int, int, int]) -> None:
+def test_a_fork_after_use_works(shape: tuple[int, int, int, int], cell: str) -> None:
     """In the child's child as well, and in the parent afterwards."""
     rng = np.random.default_rng(3)
-    call = case(rng, *shape, np.float32, has=("bias",))
+    call = case(rng, *shape, np.float32, cell=cell, has=("bias",))
     wanted = call.run(sequences=False).h.tobytes()
     assert in_child(lambda: call.run(sequences=False).h.tobytes()) == wanted
     assert in_child(lambda: in_child(lambda: call.run(sequences=False).h.tobytes())) == wanted
@@ -193,7 +194,8 @@ def test_a_fork_during_use_works() -> None:
 def test_calls_from_many_python_threads() -> None:
     """One has the pool, the others do their own work: the same bits, whoever has it."""
     rng = np.random.default_rng(5)
-    calls = [case(rng, *shape, np.float32, has=EVERYTHING) for shape in (LONG_ROWS, LONG_UNITS, (2, 5, 3, 4))]
+    shapes = (LONG_ROWS, LONG_UNITS, (2, 5, 3, 4))
+    calls = [case(rng, *shape, np.float32, cell=cell, has=FEATURES) for shape in shapes for cell in CELLS]
     arriving = [call.arriving(rng) for call in calls]
     wanted = [everything(call, d) for call, d in zip(calls, arriving, strict=True)]
     failures: list[BaseException] = []
@@ -220,7 +222,7 @@ def test_other_python_threads_go_on(backward: bool) -> None:
     """Python's lock is free during the work: another thread wakes up again and again in the middle of one call."""
     engine.set_num_threads(1)
     call = case(np.random.default_rng(6), 16, 200, 32, 128, np.float64, has=("bias",))
-    record = call.run(**ALL).record
+    record = call.run_all().record
     arriving = call.arriving(np.random.default_rng(7))
     stamps: list[float] = []
     done = threading.Event()
@@ -253,11 +255,14 @@ USES_THE_POOL = """
 import os
 import numpy as np
 from everystep import engine
+from everystep.cells import CELLS
 
 engine.set_num_threads(3)
+cell = CELLS[{cell!r}]
+G, S = len(cell.gates), len(cell.states)
 for B, T, I, H in {shapes}:
-    packed = engine.pack("lstm", np.ones((I, 4 * H)), np.ones((H, 4 * H)))
-    x, states = np.ones((B, T, I)), (np.ones((B, H)), np.ones((B, H)))
+    packed = engine.pack(cell.name, np.ones((I, G * H)), np.ones((H, G * H)))
+    x, states = np.ones((B, T, I)), [np.ones((B, H))] * S
     if os.fork() == 0:
         before = len(os.listdir("/proc/self/task"))
         engine.run(packed, x, states)
@@ -268,11 +273,12 @@ for B, T, I, H in {shapes}:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
-def test_the_shapes_of_these_tests_use_the_pool() -> None:
+@EVERY_CELL
+def test_the_shapes_of_these_tests_use_the_pool(cell: str) -> None:
     """A process has as many threads more after its first call as the pool has made; a short call makes none."""
     wakes = {LONG_ROWS: 2, (13, 30, 16, 64): 2, LONG_UNITS: 2, (1, 1, 8, 8): 0}
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
-    script = USES_THE_POOL.format(shapes=list(wakes))
+    script = USES_THE_POOL.format(cell=cell, shapes=list(wakes))
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
     assert [int(line) for line in found.stdout.split()] == list(wakes.values())
 
@@ -307,12 +313,13 @@ def test_ten_thousand_steps_in_constant_memory() -> None:
         tracemalloc.stop()
 
 
-def test_a_large_call_after_a_small_one_and_back() -> None:
+@EVERY_CELL
+def test_a_large_call_after_a_small_one_and_back(cell: str) -> None:
     """The scratch memory grows and is used again."""
     rng = np.random.default_rng(9)
     small, large = (
-        case(rng, 2, 3, 4, 5, np.float64, has=EVERYTHING),
-        case(rng, 9, 40, 30, 90, np.float64, has=EVERYTHING),
+        case(rng, 2, 3, 4, 5, np.float64, cell=cell, has=FEATURES),
+        case(rng, 9, 40, 30, 90, np.float64, cell=cell, has=FEATURES),
     )
     wanted = [call.run().h for call in (small, large)]
     for _ in range(3):

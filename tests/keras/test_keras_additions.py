@@ -46,9 +46,7 @@ def test_values_and_gradients(backwards: bool, masked: bool, with_resets: bool) 
         found, out = jax.grad(loss, (0, 1, 2), has_aux=True)(x, state, trainable)
         oracle = equations.lstm(x, state, weights_of(layer), mask=mask, resets=resets, backwards=backwards)
         assert_close64([np.asarray(v) for v in out], [oracle.h, *oracle.states, oracle.c, oracle.gates])
-        wanted = equations.lstm_gradient(
-            oracle, x, weights_of(layer), d_h=d_h, d_c=d_c, d_gates=d_gates, d_states=(d_last_h, d_last_c)
-        )
+        wanted = equations.gradient(oracle, d_h=d_h, d_c=d_c, d_gates=d_gates, d_states=(d_last_h, d_last_c))
         by_state = [wanted["h0"] + wanted["reset_h"], wanted["c0"] + wanted["reset_c"]]  # resets go back to it, too
         assert_close64(
             [np.asarray(v) for v in keras.tree.flatten(found)], [wanted["x"], *by_state, *(wanted[n] for n in NAMES)]
@@ -93,9 +91,7 @@ def test_trainable_initial_state() -> None:
             return sum((a * b).sum() for a, b in zip(d, out, strict=True))
 
         found = jax.grad(loss)([v.value for v in layer.trainable_variables])
-        gradient = equations.lstm_gradient(
-            oracle, x, weights_of(layer), d_h=d[0], d_c=d[3], d_gates=d[4], d_states=(d[1], d[2])
-        )
+        gradient = equations.gradient(oracle, d_h=d[0], d_c=d[3], d_gates=d[4], d_states=(d[1], d[2]))
         by_state = [(gradient[f"{s}0"] + gradient[f"reset_{s}"]).sum(axis=0) for s in "hc"]
         assert_close64([np.asarray(v) for v in found], [*(gradient[n] for n in NAMES), *by_state])
 
