@@ -32,9 +32,10 @@ BACKENDS = {"torch": "torch==2.13.0", "tensorflow": "tensorflow-cpu==2.21.0"}
 @nox.session
 @nox.parametrize("backend", list(BACKENDS))
 def backends(session: nox.Session, backend: str) -> None:
-    """The layers under Keras's other backends, where they run on Keras's own loop."""
-    session.install(BUILD, ".", "keras==3.15.1", "pytest", BACKENDS[backend])
-    session.run("pytest", "tests/backends", *session.posargs, env={"KERAS_BACKEND": backend})
+    """The layers under Keras's other backends, on Keras's own loop there; and PyTorch's modules beside ours."""
+    session.install(BUILD, ".[safetensors]", "keras==3.15.1", "pytest", "hypothesis", BACKENDS[backend])
+    folders = ["tests/backends", *(["tests/pytorch"] if backend == "torch" else [])]
+    session.run("pytest", *folders, *session.posargs, env={"KERAS_BACKEND": backend})
 
 
 @nox.session
