@@ -189,6 +189,11 @@ inline __attribute__((noinline)) Vec<Real> activate(Activation which, Vec<Real> 
   __builtin_unreachable();
 }
 
+template <class Real>
+void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
+  for (int64_t i = 0; i < n; i += kLanes<Real>) store(out + i, activate<Real>(which, load(x + i, n - i)), n - i);
+}
+
 // The derivative at x. At a kink it is 0 from the flat side or 1/2 where Keras's own gradient says so: never mind
 // which, a kink has none; NumPy's, JAX's and ours differ only there.
 template <class Real>

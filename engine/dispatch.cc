@@ -73,13 +73,13 @@ void pack(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Rea
 }
 
 template <class Real>
-void run(const Run<Real>& run) {
-  functions<Real>().run(run);
+void run(const Run<Real>* runs, int n) {
+  functions<Real>().run(runs, n);
 }
 
 template <class Real>
-void run_backward(const RunBackward<Real>& args) {
-  functions<Real>().run_backward(args);
+void run_backward(const RunBackward<Real>* calls, int n) {
+  functions<Real>().run_backward(calls, n);
 }
 
 template <class Real>
@@ -106,8 +106,8 @@ void activate(Activation which, int64_t n, const Real* x, Real* out) {
 #define EVERYSTEP_FOR(Real)                                                                                         \
   template int64_t packed_size<Real>(CellKind, int64_t, int64_t);                                                   \
   template void pack<Real>(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);                                \
-  template void run<Real>(const Run<Real>&);                                                                        \
-  template void run_backward<Real>(const RunBackward<Real>&);                                                       \
+  template void run<Real>(const Run<Real>*, int);                                                                   \
+  template void run_backward<Real>(const RunBackward<Real>*, int);                                                  \
   template int64_t packed_matrix_size<Real>(int64_t, int64_t);                                                      \
   template void pack_matrix<Real>(int64_t, int64_t, const Real*, Real*);                                            \
   template void product<Real>(int64_t, int64_t, int64_t, const Real*, const Real*, const Real*, Activation, Real*); \

@@ -101,12 +101,13 @@ struct Run {
   Real* h = nullptr;       // (B,T,H) or null: h after every step, carried on masked ones
   Real* c = nullptr;       // (B,T,H) or null: and c
   Real* gates = nullptr;   // (B,T,G,H) or null: gates after their activation, 0 on masked steps
-  Real* tape = nullptr;    // (B,T,taped,H) or null: what `run_backward` reads of the gates
+  Real* tape = nullptr;    // (B,T,taped,H) or null: what `run_backward` reads of the steps that are not masked
   Real* last[kMaxStates];  // the state after the last step, (B,H) each; may alias `start`
 };
 
+// n runs, side by side where there are threads enough. None may write what another one reads or writes.
 template <class Real>
-void run(const Run<Real>&);
+void run(const Run<Real>* runs, int n = 1);
 
 // One time step is a run with T = 1. It allocates nothing once a thread has made a step of that size.
 
@@ -133,7 +134,7 @@ struct RunBackward {
 };
 
 template <class Real>
-void run_backward(const RunBackward<Real>&);
+void run_backward(const RunBackward<Real>* calls, int n = 1);
 
 // ---- Dense layers --------------------------------------------------------------------------------------------------
 

@@ -40,6 +40,7 @@ int64_t packed_size_of(CellKind kind, int64_t I, int64_t H) {
 
 template <class Real>
 void pack_any(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Real* packed) {
+  const FloatModes modes;  // a GRU's two biases are added up
   with_cell(kind, [&](auto cell) { pack<decltype(cell)>(I, H, kernels, packed); });
 }
 
@@ -51,18 +52,51 @@ CellSizes sizes_of(CellKind kind) {
 }
 
 template <class Real>
-void run_any(const Run<Real>& run) {
-  with_cell(run.cell.kind, [&](auto cell) {
-    with_policy<Real>(run.cell, [&](auto policy) { Forward<decltype(cell), Real, decltype(policy)>(run, policy)(); });
-  });
+const Run<Real>& run_of(const Run<Real>& run) {
+  return run;
 }
 
 template <class Real>
-void run_backward_any(const RunBackward<Real>& args) {
-  with_cell(args.run.cell.kind, [&](auto cell) {
-    with_policy<Real>(args.run.cell,
-                      [&](auto policy) { Backward<decltype(cell), Real, decltype(policy)>(args, policy)(); });
+const Run<Real>& run_of(const RunBackward<Real>& args) {
+  return args.run;
+}
+
+// Multiply-adds, about, that a run makes: whether it is worth a thread of its own.
+template <class Real>
+double work(const Run<Real>& run) {
+  return double(run.B) * run.T * run.H * sizes_of(run.cell.kind).gates * (run.I + run.H);
+}
+
+// Runs are set up one inside the other, so that nothing is allocated, and the innermost call does them all.
+template <template <class, class, class> class Pass, class Real, class Args>
+void set_up(const Args* calls, int n, int threads, Job* others) {
+  if (n == 0) return do_together(*others);
+  const Run<Real>& run = run_of(*calls);
+  with_cell(run.cell.kind, [&](auto cell) {
+    with_policy<Real>(run.cell, [&](auto policy) {
+      Pass<decltype(cell), Real, decltype(policy)> job(*calls, policy, threads, others);
+      set_up<Pass, Real>(calls + 1, n - 1, threads, &job);
+    });
   });
+}
+
+template <template <class, class, class> class Pass, class Real, class Args>
+void do_all(const Args* calls, int n) {
+  double least = work(run_of(calls[0]));
+  for (int k = 1; k < n; ++k) least = std::min(least, work(run_of(calls[k])));
+  const int threads = num_threads();
+  if (n > 1 && n <= threads && least / 50 > kWorthWaking) return set_up<Pass, Real>(calls, n, threads / n, nullptr);
+  for (int k = 0; k < n; ++k) set_up<Pass, Real>(calls + k, 1, threads, nullptr);
+}
+
+template <class Real>
+void run_any(const Run<Real>* runs, int n) {
+  do_all<Forward, Real>(runs, n);
+}
+
+template <class Real>
+void run_backward_any(const RunBackward<Real>* calls, int n) {
+  do_all<Backward, Real>(calls, n);
 }
 
 template <class Real>
@@ -77,9 +111,9 @@ void pack_matrix_any(int64_t K, int64_t N, const Real* matrix, Real* packed) {
 }
 
 template <class Real>
-void activate_all(Activation which, int64_t n, const Real* x, Real* out) {
+void activate_any(Activation which, int64_t n, const Real* x, Real* out) {
   const FloatModes modes;
-  for (int64_t i = 0; i < n; i += kLanes<Real>) store(out + i, activate<Real>(which, load(x + i, n - i)), n - i);
+  activate_all<Real>(which, n, x, out);
 }
 
 }  // namespace
@@ -95,7 +129,7 @@ const Functions<EVERYSTEP_REAL>& functions<EVERYSTEP_REAL>() {
                                        packed_matrix_size_of<Real>,
                                        pack_matrix_any<Real>,
                                        product<Real>,
-                                       activate_all<Real>};
+                                       activate_any<Real>};
   return all;
 }
 

@@ -14,8 +14,8 @@ struct Functions {
   CellSizes (*cell_sizes)(CellKind);
   int64_t (*packed_size)(CellKind, int64_t, int64_t);
   void (*pack)(CellKind, int64_t, int64_t, const Kernels<Real>&, Real*);
-  void (*run)(const Run<Real>&);
-  void (*run_backward)(const RunBackward<Real>&);
+  void (*run)(const Run<Real>*, int);
+  void (*run_backward)(const RunBackward<Real>*, int);
   int64_t (*packed_matrix_size)(int64_t, int64_t);
   void (*pack_matrix)(int64_t, int64_t, const Real*, Real*);
   void (*product)(int64_t, int64_t, int64_t, const Real*, const Real*, const Real*, Activation, Real*);

@@ -50,30 +50,33 @@ void pack_panels_transposed(const Panels<Real>& panels, const Real* matrix, Rang
   }
 }
 
-// finish(row, column, lanes, sum) for every vector of the product of `rows` rows, k over [k.begin, k.end), with the
-// panels `which`. row_of(row) points to that row's numbers; start(row, column, lanes) is what the sum starts from.
-template <class Real, class RowOf, class Start, class Finish>
-void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, int64_t rows, Range k, RowOf row_of,
-                     Start start, Finish finish) {
+// out = start + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
+// first. start: what stands in `out` if `add`, else the bias, else 0.
+template <class Real>
+__attribute__((noinline)) void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, Range k,
+                                               int64_t rows, Rows<const Real> a_rows, Rows<Real> out, bool add,
+                                               const Real* bias = nullptr) {
   constexpr int L = kLanes<Real>;
   const auto some = [&](auto N, Range part) {
     for_tiles<N()>(rows, part.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
       panel += part.begin;
       const Real* a[R()];
       Tile<Real, R(), U(), N()> acc;
-      for (int r = 0; r < R(); ++r) a[r] = row_of(row + r) + k.begin;
+      for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r];
       const auto each_vector = [&](auto visit) {
         for (int r = 0; r < R(); ++r)
           for (int u = 0; u < U(); ++u)
             for (int n = 0; n < N(); ++n) {
               const int64_t column = (panel + u) * panels.kWide + n * L;
-              visit(row + r, column, std::min<int64_t>(L, panels.N - column), acc[r][u][n]);
+              visit(out[row + r] + column, column, std::min<int64_t>(L, panels.N - column), acc[r][u][n]);
             }
       };
-      each_vector([&](int64_t r, int64_t column, int64_t lanes, Vec<Real>& v) { v = start(r, column, lanes); });
+      each_vector([&](const Real* to, int64_t column, int64_t lanes, Vec<Real>& sum) {
+        sum = add ? load(to, lanes) : bias ? load(bias + column, lanes) : Vec<Real>{};
+      });
       multiply<false, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * L,
                                            panels.kWide * panels.K, k.size());
-      each_vector([&](int64_t r, int64_t column, int64_t lanes, Vec<Real>& v) { finish(r, column, lanes, v); });
+      each_vector([](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); });
     });
   };
   const int64_t full = std::min(which.end, panels.N / panels.kWide);
@@ -93,16 +96,13 @@ template <class Real>
 void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias,
              Activation activation, Real* out) {
   const Panels<Real> panels{K, N};
-  const Split parts = split(M, panels.count(), 0, double(M) * K * N);
+  const Split parts = split(num_threads(), M, panels.count(), 0, double(M) * K * N);
   parallel(parts.members, [&](int member, int members, Barrier&) {
     const Range rows = share(M, member, members);
-    multiply_panels(
-        panels, packed, {0, panels.count()}, rows.size(), {0, K},
-        [&](int64_t row) { return a + (rows.begin + row) * K; },
-        [&](int64_t, int64_t column, int64_t lanes) { return bias ? load(bias + column, lanes) : Vec<Real>{}; },
-        [&](int64_t row, int64_t column, int64_t lanes, Vec<Real> sum) {
-          store(out + (rows.begin + row) * N + column, activate<Real>(activation, sum), lanes);
-        });
+    Real* const own = out + rows.begin * N;
+    multiply_panels<Real>(panels, packed, {0, panels.count()}, {0, K}, rows.size(), {a + rows.begin * K, K}, {own, N},
+                          false, bias);
+    if (activation != Activation::linear) activate_all<Real>(activation, rows.size() * N, own, own);
   });
 }
 

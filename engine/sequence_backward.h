@@ -6,33 +6,85 @@
 // threads.
 #pragma once
 
+#include "jobs.h"
+#include "pairs.h"
 #include "product.h"
 #include "scratch.h"
 
 namespace everystep::EVERYSTEP_ISA {
 
+// to += a' panel for N vectors of columns: a has `rows` rows of M numbers, the panel rows of N vectors, `to` M rows.
+template <int N, class Real>
+__attribute__((noinline)) void add_transposed_product(int64_t rows, int64_t M, const Real* const* a, const Real* panel,
+                                                      Rows<Real> to, int64_t width) {
+  constexpr int L = kLanes<Real>;
+  for_tiles<N>(M, 1, [&](auto R, auto U, int64_t row, int64_t) {
+    if constexpr (U() == 1) {
+      Tile<Real, R(), 1, N> acc = {};
+      multiply_transposed<Real, R(), N>(acc, a, row, panel, rows);
+      for (int r = 0; r < R(); ++r)
+        for (int n = 0; n < N; ++n) {
+          Real* const sum = to[row + r] + n * L;
+          store(sum, load(sum, width - n * L) + acc[r][0][n], width - n * L);
+        }
+    }
+  });
+}
+
 template <class Cell, class Real, class Policy>
-class Backward {
+class Backward final : public Job {
  public:
-  Backward(const RunBackward<Real>& args, const Policy& policy)
-      : args_(args), run_(args.run), policy_(policy), recurrent_{G * run_.H, run_.H}, input_{G * run_.H, run_.I} {
-    const double step_work = double(run_.B) * run_.H * G * run_.H;
-    split_ =
-        split(run_.B, recurrent_.count(), step_work, (step_work + double(run_.B) * run_.I * G * run_.H) * run_.T * 2);
+  Backward(const RunBackward<Real>& args, const Policy& policy, int threads, Job* next)
+      : Job(split_of(args.run, threads), next),
+        args_(args),
+        run_(args.run),
+        policy_(policy),
+        recurrent_{G * run_.H, run_.H},
+        input_{G * run_.H, run_.I} {
     chunk_ = std::clamp<int64_t>(kChunkRows / std::max<int64_t>(run_.B, 1), 1, std::max<int64_t>(run_.T, 1));
-    Carver size(nullptr);
-    carve(size);
-    Carver block(scratch(size.used()));
-    carve(block);
   }
 
-  void operator()() {
-    parallel(split_.members, [this](int member, int members, Barrier& barrier) {
-      const bool rows = split_.rows || members == 1;
-      go({rows ? share(run_.B, member, members) : Range{0, run_.B},
-          rows ? Range{0, recurrent_.count()} : share(recurrent_.count(), member, members), member, members, !rows,
-          barrier});
-    });
+  std::size_t place(void* block) override {
+    Carver carver(block);
+    carve(carver);
+    return carver.used();
+  }
+
+  void go(int member, int members, Barrier& barrier) override {
+    const bool rows = split.rows || members == 1;
+    const int64_t most = chunk_ * run_.B;
+    const Member m{rows ? share_rows(run_, member, members) : Range{0, run_.B},
+                   rows ? Range{0, recurrent_.count()} : share(recurrent_.count(), member, members),
+                   member,
+                   members,
+                   !rows,
+                   barrier,
+                   {pair_row_ + member * most, pair_x_ + member * most, first_pair_ + member * (chunk_ + 1)}};
+    pack_panels_transposed(recurrent_, args_.kernels.recurrent_kernel, share(recurrent_.count(), member, members),
+                           recurrent_packed_);
+    pack_panels_transposed(input_, args_.kernels.kernel, share(input_.count(), member, members), input_packed_);
+    begin(m);
+    barrier.wait();
+    for (int64_t end = run_.T; end > 0; end -= std::min(chunk_, end)) {
+      const Range steps{std::max<int64_t>(0, end - chunk_), end};
+      m.pairs.list(run_, {0, run_.B}, end - 1, steps.size(), true);
+      for (int64_t step = end - 1; step >= steps.begin; --step) {
+        const Range pairs = m.pairs.of(end - 1 - step, m.rows);
+        cell_gradients(m, step, pairs);
+        if (m.shares_units) barrier.wait();
+        if constexpr (kFirst < G) {
+          reset_gradients(m, step, pairs);
+          if (m.shares_units) barrier.wait();
+        }
+        recurrent_gradients(m, step, pairs);
+        if (pairs.size() < m.rows.size()) carry(m, step);
+      }
+      barrier.wait();
+      input_gradients(m, steps);
+      weight_gradients(m, steps);
+      barrier.wait();
+    }
+    finish(m);
   }
 
  private:
@@ -48,91 +100,64 @@ class Backward {
     int member, members;
     bool shares_units;
     Barrier& barrier;
+    Pairs pairs;  // of all rows
   };
 
-  // What one thread needs for the gradients of the weights, for the rows of one chunk that are not masked.
-  struct Gathered {
-    const Real **x, **h, **dz;
-    Real *panel, *dropped_x, *changed_h;
-  };
+  static Split split_of(const Run<Real>& run, int threads) {
+    const double step_work = double(run.B) * run.H * G * run.H;
+    return everystep::split(threads, run.B, Panels<Real>{G * run.H, run.H}.count(), step_work,
+                            (step_work + double(run.B) * run.I * G * run.H) * run.T * 2);
+  }
 
   int64_t padded() const { return round_up(run_.H, L); }
-  int64_t time(int64_t step) const { return run_.backwards ? run_.T - 1 - step : step; }
-  bool reset_at(int64_t b, int64_t step) const { return run_.resets && run_.resets[b * run_.T + time(step)]; }
-  bool seen_at(int64_t b, int64_t step) const { return !run_.mask || run_.mask[b * run_.T + time(step)]; }
-  Real* dz(int64_t chunk_step, int64_t b) const { return dz_ + (chunk_step * run_.B + b) * kColumns * run_.H; }
+  Real* dz(int64_t pair) const { return dz_ + pair * dz_next(); }
+  int64_t dz_next() const { return kColumns * run_.H; }
+  Real* d(int s, int64_t b, int64_t unit) const { return d_[s] + b * padded() + unit; }
   const Real* tape(int64_t b, int64_t step, int k) const {
     return run_.tape + ((b * run_.T + step) * Cell::kTaped + k) * run_.H;
   }
 
   // State s of row b before a step.
   const Real* before(int s, int64_t b, int64_t step) const {
-    if (reset_at(b, step)) return run_.reset[s] + b * run_.H;
+    if (reset_at(run_, b, step)) return run_.reset[s] + b * run_.H;
     if (step == 0) return run_.start[s] + b * run_.H;
     return (s == 0 ? run_.h : run_.c) + (b * run_.T + step - 1) * run_.H;
   }
 
   void carve(Carver& block) {
-    const int64_t rows = chunk_ * run_.B;
+    const int64_t most = chunk_ * run_.B, all = split.members * most;
     recurrent_packed_ = block.template take<Real>(recurrent_.size());
     input_packed_ = block.template take<Real>(input_.size());
     for (Real*& d : d_) d = block.template take<Real>(run_.B * padded());
-    dz_ = block.template take<Real>(rows * kColumns * run_.H);
-    gathered_ = block.template take<Gathered>(split_.members);
-    for (int member = 0; member < split_.members; ++member) {
-      Gathered g{};
-      g.x = block.template take<const Real*>(rows);
-      g.h = block.template take<const Real*>(rows);
-      g.dz = block.template take<const Real*>(rows);
-      g.panel = block.template take<Real>(rows * Panels<Real>::kWide);
-      if (run_.dropout) g.dropped_x = block.template take<Real>(rows * run_.I);
-      if (run_.recurrent_dropout || kFirst < G) g.changed_h = block.template take<Real>(rows * run_.H);
-      if (block.used() > 0 && gathered_ready_) gathered_[member] = g;
-    }
-    gathered_ready_ = true;
+    dz_ = block.template take<Real>(most * dz_next());
+    if (run_.recurrent_dropout || kFirst < G) part_h_ = block.template take<Real>(run_.B * padded());
+    if (run_.dropout) part_x_ = block.template take<Real>(run_.B * run_.I);
+    pair_row_ = block.template take<int64_t>(all);
+    pair_x_ = block.template take<int64_t>(all);
+    first_pair_ = block.template take<int64_t>(split.members * (chunk_ + 1));
+    x_rows_ = block.template take<const Real*>(all);
+    h_rows_ = block.template take<const Real*>(all);
+    panels_ = block.template take<Real>(all * Panels<Real>::kWide);
+    if (run_.dropout) dropped_x_ = block.template take<Real>(all * run_.I);
+    if (run_.recurrent_dropout || kFirst < G) changed_h_ = block.template take<Real>(all * run_.H);
   }
 
-  void go(const Member& m) {
-    pack_panels_transposed(recurrent_, args_.kernels.recurrent_kernel, share(recurrent_.count(), m.member, m.members),
-                           recurrent_packed_);
-    pack_panels_transposed(input_, args_.kernels.kernel, share(input_.count(), m.member, m.members), input_packed_);
-    begin(m);
-    m.barrier.wait();
-    for (int64_t end = run_.T; end > 0; end -= std::min(chunk_, end)) {
-      const Range steps{std::max<int64_t>(0, end - chunk_), end};
-      for (int64_t step = end - 1; step >= steps.begin; --step) {
-        cell_gradients(m, step, step - steps.begin);
-        if (m.shares_units) m.barrier.wait();
-        if constexpr (kFirst < G) {
-          reset_gradients(m, step, step - steps.begin);
-          if (m.shares_units) m.barrier.wait();
-        }
-        recurrent_gradients(m, step, step - steps.begin);
-      }
-      m.barrier.wait();
-      input_gradients(m, steps);
-      weight_gradients(m, steps);
-      m.barrier.wait();
-    }
-    finish(m);
-  }
-
-  // visit(b, unit, lanes) for every vector of units of this member.
+  // visit(unit, lanes) for every vector of units of this member.
   template <class Visit>
-  EVERYSTEP_INLINE void for_own_vectors(const Member& m, Visit visit) {
+  EVERYSTEP_INLINE void for_own_units(const Member& m, Visit visit) {
     const int64_t end = std::min(run_.H, m.panels.end * Panels<Real>::kWide);
-    for (int64_t b = m.rows.begin; b < m.rows.end; ++b)
-      for (int64_t unit = m.panels.begin * Panels<Real>::kWide; unit < end; unit += L)
-        visit(b, unit, std::min<int64_t>(L, run_.H - unit));
+    for (int64_t unit = m.panels.begin * Panels<Real>::kWide; unit < end; unit += L)
+      visit(unit, std::min<int64_t>(L, run_.H - unit));
   }
 
   void begin(const Member& m) {
-    for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      for (int s = 0; s < S; ++s) {
-        const Real* const from = args_.d_last[s];
-        store(d_[s] + b * padded() + unit, from ? load(from + b * run_.H + unit, lanes) : Vec<Real>{});
-      }
-    });
+    for (int64_t b = m.rows.begin; b < m.rows.end; ++b)
+      for_own_units(m, [&](int64_t unit, int64_t lanes) {
+        for (int s = 0; s < S; ++s) {
+          const Real* const from = args_.d_last[s];
+          store(d(s, b, unit), from ? load(from + b * run_.H + unit, lanes) : Vec<Real>{});
+        }
+      });
     const auto clear = [&](Real* p, int64_t n) {
       const Range mine = share(p ? n : 0, m.member, m.members);
       std::fill(p + mine.begin, p + mine.end, Real(0));
@@ -140,6 +165,7 @@ class Backward {
     clear(args_.d_kernel, run_.I * G * run_.H);
     clear(args_.d_recurrent_kernel, run_.H * G * run_.H);
     clear(args_.d_bias, (1 + Cell::kApart) * G * run_.H);
+    if (run_.mask) clear(args_.d_x, run_.B * run_.T * run_.I);  // masked steps keep that
     if (run_.resets)
       for (int s = 0; s < S; ++s) clear(args_.d_reset[s], run_.B * run_.H);
     if (run_.dropout) clear(args_.d_dropout, G * run_.B * run_.I);
@@ -147,166 +173,176 @@ class Backward {
   }
 
   void finish(const Member& m) {
-    for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      for (int s = 0; s < S; ++s) store(args_.d_start[s] + b * run_.H + unit, load(d_[s] + b * padded() + unit), lanes);
-    });
+    for (int64_t b = m.rows.begin; b < m.rows.end; ++b)
+      for_own_units(m, [&](int64_t unit, int64_t lanes) {
+        for (int s = 0; s < S; ++s) store(args_.d_start[s] + b * run_.H + unit, load(d(s, b, unit)), lanes);
+      });
   }
 
   // A row that starts afresh before this step owes what has arrived to its reset state, not to the step before.
-  EVERYSTEP_INLINE Vec<Real> before_reset(int s, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> d) {
-    if (!reset_at(b, step)) return d;
+  EVERYSTEP_INLINE Vec<Real> before_reset(int s, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> v) {
+    if (!reset_at(run_, b, step)) return v;
     Real* const to = args_.d_reset[s] + b * run_.H + unit;
-    store(to, load(to, lanes) + d, lanes);
+    store(to, load(to, lanes) + v, lanes);
     return Vec<Real>{};
   }
 
+  // The gradient of state s after a step: from the step after it, and what arrives from outside.
+  EVERYSTEP_INLINE Vec<Real> after(int s, int64_t b, int64_t unit, int64_t lanes, int64_t step) const {
+    const Real* const arriving = s == 0 ? args_.d_h : args_.d_c;
+    const Vec<Real> v = load(d(s, b, unit));
+    return arriving ? v + load(arriving + (b * run_.T + step) * run_.H + unit, lanes) : v;
+  }
+
   // dz of this step, and what goes from the states after it straight to those before it.
-  void cell_gradients(const Member& m, int64_t step, int64_t chunk_step) {
+  void cell_gradients(const Member& m, int64_t step, Range pairs) {
     const int64_t H = run_.H;
-    for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      const int64_t at = b * run_.T + step;
-      Vec<Real> d[S], dz_vectors[kColumns] = {};
-      for (int s = 0; s < S; ++s) {
-        const Real* const arriving = s == 0 ? args_.d_h : args_.d_c;
-        d[s] = load(d_[s] + b * padded() + unit);
-        if (arriving) d[s] += load(arriving + at * H + unit, lanes);
-      }
-      if (seen_at(b, step)) {
-        Vec<Real> taped[Cell::kTaped], d_gates[G], old_state[S], new_state[S];
+    for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) {
+      const int64_t b = m.pairs.row[pair], at = b * run_.T + step;
+      for_own_units(m, [&](int64_t unit, int64_t lanes) __attribute__((always_inline)) {
+        Vec<Real> taped[Cell::kTaped], d_gates[G], old_state[S], new_state[S], d_state[S], dz_vectors[kColumns] = {};
         for (int k = 0; k < Cell::kTaped; ++k) taped[k] = load(tape(b, step, k) + unit, lanes);
         for (int g = 0; g < G; ++g) d_gates[g] = arriving_at_gate(at, g, unit, lanes);
         for (int s = 0; s < S; ++s) {
           old_state[s] = load(before(s, b, step) + unit, lanes);
           new_state[s] = load((s == 0 ? run_.h : run_.c) + at * H + unit, lanes);
+          d_state[s] = after(s, b, unit, lanes, step);
         }
-        Cell::template gradient<Real>(policy_, taped, old_state, new_state, d_gates, d, dz_vectors);
-      }
-      for (int n = 0; n < kColumns; ++n) store(dz(chunk_step, b) + n * H + unit, dz_vectors[n], lanes);
-      store(d_[0] + b * padded() + unit, d[0]);
-      for (int s = 1; s < S; ++s) store(d_[s] + b * padded() + unit, before_reset(s, b, unit, lanes, step, d[s]));
-    });
+        Cell::template gradient<Real>(policy_, taped, old_state, new_state, d_gates, d_state, dz_vectors);
+        for (int n = 0; n < kColumns; ++n) store(dz(pair) + n * H + unit, dz_vectors[n], lanes);
+        store(d(0, b, unit), d_state[0]);
+        for (int s = 1; s < S; ++s) store(d(s, b, unit), before_reset(s, b, unit, lanes, step, d_state[s]));
+      });
+    }
+  }
+
+  // Rows that are masked at a step hand on what arrives.
+  void carry(const Member& m, int64_t step) {
+    for (int64_t b = m.rows.begin; b < m.rows.end; ++b)
+      if (!seen_at(run_, b, step))
+        for_own_units(m, [&](int64_t unit, int64_t lanes) {
+          for (int s = 0; s < S; ++s)
+            store(d(s, b, unit), before_reset(s, b, unit, lanes, step, after(s, b, unit, lanes, step)));
+        });
   }
 
   Vec<Real> arriving_at_gate(int64_t at, int g, int64_t unit, int64_t lanes) const {
     return args_.d_gates ? load(args_.d_gates + (at * G + g) * run_.H + unit, lanes) : Vec<Real>{};
   }
 
-  Real* dh(int64_t b, int64_t unit) const { return d_[0] + b * padded() + unit; }
+  // out = dz R' over gates [begin, end), or out += it, for some pairs of one step and the units of this member.
+  void recurrent_products(const Member& m, Range pairs, int begin, int end, Real* out, bool add) {
+    const int64_t H = run_.H;
+    multiply_panels<Real>(recurrent_, recurrent_packed_, m.panels, {begin * H, end * H}, pairs.size(),
+                          {dz(pairs.begin) + recurrent_column(begin) * H, dz_next()},
+                          {out, padded(), m.pairs.row + pairs.begin}, add);
+  }
 
-  // Products of this step's dz with R', over gates [begin, end), for the units of this member.
-  template <class Start, class Finish>
-  void recurrent_products(const Member& m, int64_t chunk_step, int begin, int end, Start start, Finish finish) {
-    const int64_t H = run_.H, shift = (recurrent_column(begin) - begin) * H;
-    multiply_panels(
-        recurrent_, recurrent_packed_, m.panels, m.rows.size(), {begin * H, end * H},
-        [&](int64_t row) { return dz(chunk_step, m.rows.begin + row) + shift; },
-        [&](int64_t row, int64_t unit, int64_t) { return start(m.rows.begin + row, unit); },
-        [&](int64_t row, int64_t unit, int64_t lanes, Vec<Real> sum) { finish(m.rows.begin + row, unit, lanes, sum); });
+  // visit(pair, b, unit, lanes) for every vector of some pairs.
+  template <class Visit>
+  void for_pairs(const Member& m, Range pairs, Visit visit) {
+    for (int64_t pair = pairs.begin; pair < pairs.end; ++pair)
+      for_own_units(m, [&](int64_t unit, int64_t lanes) { visit(pair, m.pairs.row[pair], unit, lanes); });
   }
 
   // dh += dz R'; gate by gate where each gate had its own dropout of h.
-  void recurrent_gradients(const Member& m, int64_t step, int64_t chunk_step) {
+  void recurrent_gradients(const Member& m, int64_t step, Range pairs) {
     const int64_t H = run_.H;
-    const auto carried = [&](int64_t b, int64_t unit) { return load(dh(b, unit)); };
-    const auto nothing = [&](int64_t, int64_t) { return Vec<Real>{}; };
-    const auto kept = [&](int64_t b, int64_t unit, int64_t, Vec<Real> sum) { store(dh(b, unit), sum); };
-    const auto finished = [&](int64_t b, int64_t unit, int64_t lanes, Vec<Real> sum) {
-      store(dh(b, unit), before_reset(0, b, unit, lanes, step, sum));
-    };
-    if (!run_.recurrent_dropout) {
-      if constexpr (Cell::kApart) {
-        recurrent_products(m, chunk_step, 0, G - 1, carried, kept);
-        recurrent_products(m, chunk_step, G - 1, G, carried, finished);
-      } else {
-        recurrent_products(m, chunk_step, 0, kFirst, carried, finished);
+    if (run_.recurrent_dropout) {
+      for (int g = 0; g < kFirst; ++g) {
+        recurrent_products(m, pairs, g, g + 1, part_h_, false);
+        for_pairs(m, pairs, [&](int64_t, int64_t b, int64_t unit, int64_t lanes) {
+          const Vec<Real> part = load(part_h_ + b * padded() + unit, lanes);
+          const int64_t at = (g * run_.B + b) * H + unit;
+          add_to_dropout(at, b, unit, lanes, step, part);
+          store(d(0, b, unit), fma<Real>(part, load(run_.recurrent_dropout + at, lanes), load(d(0, b, unit))));
+        });
       }
-      return;
+    } else if constexpr (Cell::kApart) {
+      recurrent_products(m, pairs, 0, G - 1, d_[0], true);
+      recurrent_products(m, pairs, G - 1, G, d_[0], true);
+    } else {
+      recurrent_products(m, pairs, 0, kFirst, d_[0], true);
     }
-    for (int g = 0; g < kFirst; ++g)
-      recurrent_products(m, chunk_step, g, g + 1, nothing, [&](int64_t b, int64_t unit, int64_t lanes, Vec<Real> sum) {
-        const int64_t at = (g * run_.B + b) * H + unit;
-        add_to_dropout(at, b, unit, lanes, step, sum);
-        const Vec<Real> d = fma<Real>(sum, load(run_.recurrent_dropout + at, lanes), load(dh(b, unit)));
-        g + 1 < kFirst ? kept(b, unit, lanes, d) : finished(b, unit, lanes, d);
+    if (run_.resets)
+      for_pairs(m, pairs, [&](int64_t, int64_t b, int64_t unit, int64_t lanes) {
+        store(d(0, b, unit), before_reset(0, b, unit, lanes, step, load(d(0, b, unit))));
       });
   }
 
   // Where a step has two products: from dz of the candidate to that of the reset gate, and r d(rh) to dh.
-  void reset_gradients(const Member& m, int64_t step, int64_t chunk_step) {
+  void reset_gradients(const Member& m, int64_t step, Range pairs) {
     if constexpr (kFirst < G) {
       constexpr int kReset = kFirst - 1, kCandidate = kFirst;
-      recurrent_products(
-          m, chunk_step, kCandidate, G, [&](int64_t, int64_t) { return Vec<Real>{}; },
-          [&](int64_t b, int64_t unit, int64_t lanes, Vec<Real> d_rh) {
-            if (!seen_at(b, step)) return;
-            const int64_t at = (kCandidate * run_.B + b) * run_.H + unit;
-            const Vec<Real> taped = load(tape(b, step, kReset) + unit, lanes);
-            const Vec<Real> r = policy_.recurrent_value(taped);
-            Vec<Real> h = load(before(0, b, step) + unit, lanes), kept = broadcast(Real(1));
-            if (run_.recurrent_dropout) {
-              add_to_dropout(at, b, unit, lanes, step, d_rh * r);
-              kept = load(run_.recurrent_dropout + at, lanes);
-              h *= kept;
-            }
-            const Vec<Real> dr = arriving_at_gate(b * run_.T + step, kReset, unit, lanes);
-            store(dz(chunk_step, b) + kReset * run_.H + unit,
-                  Cell::template reset_gradient<Real>(policy_, taped, h, dr, d_rh), lanes);
-            store(dh(b, unit), fma<Real>(d_rh * r, kept, load(dh(b, unit))));
-          });
+      recurrent_products(m, pairs, kCandidate, G, part_h_, false);
+      for_pairs(m, pairs, [&](int64_t pair, int64_t b, int64_t unit, int64_t lanes) {
+        const int64_t at = (kCandidate * run_.B + b) * run_.H + unit;
+        const Vec<Real> d_rh = load(part_h_ + b * padded() + unit, lanes);
+        const Vec<Real> taped = load(tape(b, step, kReset) + unit, lanes);
+        const Vec<Real> r = policy_.recurrent_value(taped);
+        Vec<Real> h = load(before(0, b, step) + unit, lanes), kept = broadcast(Real(1));
+        if (run_.recurrent_dropout) {
+          add_to_dropout(at, b, unit, lanes, step, d_rh * r);
+          kept = load(run_.recurrent_dropout + at, lanes);
+          h *= kept;
+        }
+        const Vec<Real> dr = arriving_at_gate(b * run_.T + step, kReset, unit, lanes);
+        store(dz(pair) + kReset * run_.H + unit, Cell::template reset_gradient<Real>(policy_, taped, h, dr, d_rh),
+              lanes);
+        store(d(0, b, unit), fma<Real>(d_rh * r, kept, load(d(0, b, unit))));
+      });
     }
   }
 
-  // The gradient of a recurrent dropout: d, the gradient of what it made of h, times h.
-  void add_to_dropout(int64_t at, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> d) {
+  // The gradient of a recurrent dropout: v, the gradient of what it made of h, times h.
+  void add_to_dropout(int64_t at, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> v) {
     Real* const to = args_.d_recurrent_dropout + at;
-    if (seen_at(b, step)) store(to, fma<Real>(d, load(before(0, b, step) + unit, lanes), load(to, lanes)), lanes);
+    store(to, fma<Real>(v, load(before(0, b, step) + unit, lanes), load(to, lanes)), lanes);
   }
 
-  // dx = dz W', for all rows of a chunk.
+  // dx = dz W', for all pairs of a chunk of steps.
   void input_gradients(const Member& m, Range steps) {
     const int64_t H = run_.H, I = run_.I, B = run_.B;
-    const auto dx = [&](int64_t b, int64_t chunk_step) {
-      return args_.d_x + (b * run_.T + time(steps.begin + chunk_step)) * I;
-    };
+    const Pairs& all = m.pairs;
     if (!run_.dropout) {
-      const Range rows = share(steps.size() * B, m.member, m.members);
-      return multiply_panels(
-          input_, input_packed_, {0, input_.count()}, rows.size(), {0, G * H},
-          [&](int64_t row) { return dz_ + (rows.begin + row) * kColumns * H; },
-          [](int64_t, int64_t, int64_t) { return Vec<Real>{}; },
-          [&](int64_t row, int64_t i, int64_t lanes, Vec<Real> sum) {
-            store(dx((rows.begin + row) % B, (rows.begin + row) / B) + i, sum, lanes);
-          });
+      const Range pairs = share(all.first[steps.size()], m.member, m.members);
+      return multiply_panels<Real>(input_, input_packed_, {0, input_.count()}, {0, G * H}, pairs.size(),
+                                   {dz(pairs.begin), dz_next()}, {args_.d_x, I, all.x + pairs.begin}, false);
     }
     const Range rows = share(B, m.member, m.members);  // the gradient of a dropout is a sum over the steps of its row
-    for (int64_t chunk_step = steps.size() - 1; chunk_step >= 0; --chunk_step)
-      for (int g = 0; g < G; ++g)
-        multiply_panels(
-            input_, input_packed_, {0, input_.count()}, rows.size(), {g * H, (g + 1) * H},
-            [&](int64_t row) { return dz(chunk_step, rows.begin + row); },
-            [](int64_t, int64_t, int64_t) { return Vec<Real>{}; },
-            [&](int64_t row, int64_t i, int64_t lanes, Vec<Real> sum) {
-              const int64_t b = rows.begin + row, step = steps.begin + chunk_step, at = (g * B + b) * I + i;
-              Real* const d_mask = args_.d_dropout + at;
-              const Vec<Real> x = load(run_.x + (b * run_.T + time(step)) * I + i, lanes);
-              if (seen_at(b, step)) store(d_mask, fma<Real>(sum, x, load(d_mask, lanes)), lanes);
-              const Vec<Real> others = g == 0 ? Vec<Real>{} : load(dx(b, chunk_step) + i, lanes);
-              store(dx(b, chunk_step) + i, fma<Real>(sum, load(run_.dropout + at, lanes), others), lanes);
-            });
+    for (int64_t k = 0; k < steps.size(); ++k) {
+      const Range pairs = all.of(k, rows);
+      for (int g = 0; g < G; ++g) {
+        multiply_panels<Real>(input_, input_packed_, {0, input_.count()}, {g * H, (g + 1) * H}, pairs.size(),
+                              {dz(pairs.begin) + g * H, dz_next()}, {part_x_, I, all.row + pairs.begin}, false);
+        for (int64_t pair = pairs.begin; pair < pairs.end; ++pair)
+          for (int64_t i = 0; i < I; i += L) {
+            const int64_t b = all.row[pair], at = (g * B + b) * I + i, lanes = std::min<int64_t>(L, I - i);
+            const Vec<Real> part = load(part_x_ + b * I + i, lanes), x = load(run_.x + all.x[pair] * I + i, lanes);
+            Real* const d_mask = args_.d_dropout + at;
+            Real* const dx = args_.d_x + all.x[pair] * I + i;
+            store(d_mask, fma<Real>(part, x, load(d_mask, lanes)), lanes);
+            store(dx, fma<Real>(part, load(run_.dropout + at, lanes), g == 0 ? Vec<Real>{} : load(dx, lanes)), lanes);
+          }
+      }
+    }
   }
 
-  // dW += x' dz, dR += h' dz, db += dz, over the rows of a chunk that are not masked: what is in padding, a NaN
-  // perhaps, reaches nothing. Members share out panels of columns, each inside one gate.
+  // What one thread has of the pairs of a chunk for one gate: x and h as its products saw them, and where dz is.
+  struct Gathered {
+    int64_t rows;
+    const Real **x, **h;
+    Real* panel;
+  };
+
+  // dW += x' dz, dR += h' dz, db += dz, over the pairs of a chunk: what is in padding, a NaN perhaps, reaches nothing.
+  // Members share out panels of columns, each inside one gate.
   void weight_gradients(const Member& m, Range steps) {
-    const int64_t H = run_.H, I = run_.I, B = run_.B;
-    const Gathered& to = gathered_[m.member];
-    int64_t rows = 0;
-    const auto for_rows = [&](auto visit) {
-      rows = 0;
-      for (int64_t chunk_step = steps.size() - 1; chunk_step >= 0; --chunk_step)
-        for (int64_t b = 0; b < B; ++b)
-          if (seen_at(b, steps.begin + chunk_step)) visit(b, steps.begin + chunk_step, chunk_step), ++rows;
-    };
+    const int64_t H = run_.H, I = run_.I, most = m.member * chunk_ * run_.B;
+    const Pairs& all = m.pairs;
+    const Gathered to{all.first[steps.size()], x_rows_ + most, h_rows_ + most, panels_ + most * Panels<Real>::kWide};
+    Real* const dropped_x = dropped_x_ + (run_.dropout ? most * I : 0);
+    Real* const changed_h = changed_h_ + (changed_h_ ? most * H : 0);
     const Panels<Real> columns{0, H};
     int gathered_gate = -1;
     const Range mine = share(G * columns.count(), m.member, m.members);
@@ -314,18 +350,19 @@ class Backward {
       const int g = static_cast<int>(panel / columns.count());
       const int64_t column = panel % columns.count() * columns.kWide, width = columns.width(panel % columns.count());
       if (g != gathered_gate)
-        for_rows([&](int64_t b, int64_t step, int64_t chunk_step) {
-          const Real* const x = run_.x + (b * run_.T + time(step)) * I;
-          to.dz[rows] = dz(chunk_step, b) + g * H;
-          to.x[rows] = times(x, run_.dropout, (g * B + b) * I, I, to.dropped_x + (run_.dropout ? rows * I : 0));
-          to.h[rows] = seen_h(g, b, step, to.changed_h + (to.changed_h ? rows * H : 0));
-        });
+        for (int64_t k = 0; k < steps.size(); ++k)
+          for (int64_t pair = all.first[k]; pair < all.first[k + 1]; ++pair) {
+            const int64_t b = all.row[pair];
+            to.x[pair] = times(run_.x + all.x[pair] * I, run_.dropout, (g * run_.B + b) * I, I,
+                               dropped_x + (run_.dropout ? pair * I : 0));
+            to.h[pair] = seen_h(g, b, steps.end - 1 - k, changed_h + (changed_h ? pair * H : 0));
+          }
       gathered_gate = g;
       switch ((width + L - 1) / L) {
-        case 1: weight_columns<1>(to, rows, g, column, width); break;
-        case 2: weight_columns<2>(to, rows, g, column, width); break;
-        case 3: weight_columns<3>(to, rows, g, column, width); break;
-        default: weight_columns<4>(to, rows, g, column, width);
+        case 1: weight_columns<1>(to, g, column, width); break;
+        case 2: weight_columns<2>(to, g, column, width); break;
+        case 3: weight_columns<3>(to, g, column, width); break;
+        default: weight_columns<4>(to, g, column, width);
       }
     }
   }
@@ -352,56 +389,45 @@ class Backward {
 
   // The gradients of N vectors of columns of the kernels, and of the biases.
   template <int N>
-  void weight_columns(const Gathered& from, int64_t rows, int g, int64_t column, int64_t width) {
+  void weight_columns(const Gathered& from, int g, int64_t column, int64_t width) {
     const int64_t GH = G * run_.H, to = g * run_.H + column;
-    const int64_t apart = (recurrent_column(g) - g) * run_.H;  // from dz as x saw it to dz as h saw it
-    pack_columns<N>(from, rows, column, width, args_.d_bias ? args_.d_bias + to : nullptr);
-    one_kernel<N>(from, from.x, rows, run_.I, args_.d_kernel + to, width);
+    pack_columns<N>(from, to, width, args_.d_bias ? args_.d_bias + to : nullptr);
+    add_transposed_product<N, Real>(from.rows, run_.I, from.x, from.panel, {args_.d_kernel + to, GH}, width);
     if (Cell::kApart)
-      pack_columns<N>(from, rows, column + apart, width, args_.d_bias ? args_.d_bias + GH + to : nullptr);
-    one_kernel<N>(from, from.h, rows, run_.H, args_.d_recurrent_kernel + to, width);
+      pack_columns<N>(from, recurrent_column(g) * run_.H + column, width,
+                      args_.d_bias ? args_.d_bias + GH + to : nullptr);
+    add_transposed_product<N, Real>(from.rows, run_.H, from.h, from.panel, {args_.d_recurrent_kernel + to, GH}, width);
   }
 
-  static void add(Real* to, Vec<Real> v, int64_t lanes) { store(to, load(to, lanes) + v, lanes); }
-
-  // Columns of dz, gathered into a panel, and their sums over the rows.
+  // Columns of dz, gathered into a panel, and their sums over the pairs.
   template <int N>
-  void pack_columns(const Gathered& from, int64_t rows, int64_t column, int64_t width, Real* d_bias) {
+  void pack_columns(const Gathered& from, int64_t column, int64_t width, Real* d_bias) {
     Vec<Real> sums[N] = {};
-    for (int64_t row = 0; row < rows; ++row)
+    for (int64_t pair = 0; pair < from.rows; ++pair)
       for (int n = 0; n < N; ++n) {
-        const Vec<Real> v = load(from.dz[row] + column + n * L, width - n * L);
-        store(from.panel + (row * N + n) * L, v);
+        const Vec<Real> v = load(dz(pair) + column + n * L, width - n * L);
+        store(from.panel + (pair * N + n) * L, v);
         sums[n] += v;
       }
     if (d_bias)
-      for (int n = 0; n < N; ++n) add(d_bias + n * L, sums[n], width - n * L);
-  }
-
-  // to += a' panel, a (rows,M).
-  template <int N>
-  void one_kernel(const Gathered& from, const Real* const* a, int64_t rows, int64_t M, Real* to, int64_t width) {
-    for_tiles<N>(M, 1, [&](auto R, auto U, int64_t row, int64_t) {
-      if constexpr (U() == 1) {
-        Tile<Real, R(), 1, N> acc = {};
-        multiply_transposed<Real, R(), N>(acc, a, row, from.panel, rows);
-        for (int r = 0; r < R(); ++r)
-          for (int n = 0; n < N; ++n) add(to + (row + r) * G * run_.H + n * L, acc[r][0][n], width - n * L);
+      for (int n = 0; n < N; ++n) {
+        Real* const to = d_bias + n * L;
+        store(to, load(to, width - n * L) + sums[n], width - n * L);
       }
-    });
   }
 
   const RunBackward<Real>& args_;
   const Run<Real>& run_;
   const Policy policy_;
   const Panels<Real> recurrent_, input_;  // R' (GH,H) and W' (GH,I)
-  Split split_;
   int64_t chunk_;
   Real *recurrent_packed_, *input_packed_;
-  Real* d_[S];  // (B,Hp) the gradients of the states, in place
-  Real* dz_;    // [chunk step][row] (GH)
-  Gathered* gathered_;
-  bool gathered_ready_ = false;
+  Real* d_[S];                                  // (B,Hp) the gradients of the states, in place
+  Real* dz_;                                    // (chunk pairs,columns,H)
+  Real *part_h_ = nullptr, *part_x_ = nullptr;  // (B,Hp) and (B,I): one gate's part
+  int64_t *pair_row_, *pair_x_, *first_pair_;   // of each member's Pairs
+  const Real **x_rows_, **h_rows_;              // (members,chunk pairs), as are the next three
+  Real *panels_, *dropped_x_ = nullptr, *changed_h_ = nullptr;
 };
 
 }  // namespace everystep::EVERYSTEP_ISA

@@ -4,10 +4,8 @@
 // the steps. A thread owns rows of the batch or panels of units (a panel is one vector of units with all its gates).
 #pragma once
 
-#include <algorithm>
-
-#include "scratch.h"
-#include "split.h"
+#include "jobs.h"
+#include "pairs.h"
 #include "tile.h"
 
 namespace everystep::EVERYSTEP_ISA {
@@ -55,29 +53,75 @@ void pack(int64_t I, int64_t H, const Kernels<Real>& w, Real* packed) {
   }
 }
 
+// z = b + x W, G vectors for each row of x and each panel. kGate: x of gate g is `gate` numbers further for each g.
+template <int G, bool kGate, class Real>
+__attribute__((noinline)) void multiply_inputs(int64_t rows, Range panels, Rows<const Real> x, int64_t gate,
+                                               Rows<const Real> biases, Rows<const Real> kernels, int64_t I,
+                                               Rows<Real> z) {
+  constexpr int L = kLanes<Real>;
+  for_tiles<G>(rows, panels.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
+    panel += panels.begin;
+    const Real* a[R()];
+    for (int r = 0; r < R(); ++r) a[r] = x[row + r];
+    Tile<Real, R(), U(), G> acc;
+    for (int u = 0; u < U(); ++u)
+      for (int g = 0; g < G; ++g) {
+        const Vec<Real> bias = load(biases[panel + u] + g * L);
+        for (int r = 0; r < R(); ++r) acc[r][u][g] = bias;
+      }
+    multiply<kGate, Real, R(), U(), G>(acc, a, gate, kernels[panel], kernels.next, I);
+    for (int r = 0; r < R(); ++r)
+      for (int u = 0; u < U(); ++u)
+        for (int g = 0; g < G; ++g) store(z[panel + u] + ((row + r) * G + g) * L, acc[r][u][g]);
+  });
+}
+
 template <class Cell, class Real, class Policy>
-class Forward {
+class Forward final : public Job {
  public:
-  Forward(const Run<Real>& run, const Policy& policy) : run_(run), policy_(policy), packed_{run.I, run.H} {
-    const double step_work = double(run.B) * run.H * G * run.H;
-    split_ = split(run.B, packed_.panels(), step_work, (step_work + double(run.B) * run.I * G * run.H) * run.T);
+  Forward(const Run<Real>& run, const Policy& policy, int threads, Job* next)
+      : Job(split_of(run, threads), next), run_(run), policy_(policy), packed_{run.I, run.H} {
     const int64_t step_bytes = run.B * G * padded() * sizeof(Real);
-    chunk_ = std::clamp<int64_t>(kChunkBytes * split_.members / std::max<int64_t>(step_bytes, 1), 1,
+    chunk_ = std::clamp<int64_t>(kChunkBytes * split.members / std::max<int64_t>(step_bytes, 1), 1,
                                  std::max<int64_t>(run.T, 1));
-    Carver size(nullptr);
-    carve(size);
-    Carver block(scratch(size.used()));
-    carve(block);
   }
 
-  void operator()() {
-    parallel(split_.members, [this](int member, int members, Barrier& barrier) {
-      const bool rows = split_.rows || members == 1;
-      Member m{rows ? share(run_.B, member, members) : Range{0, run_.B},
-               rows ? Range{0, packed_.panels()} : share(packed_.panels(), member, members), member, members,
-               rows ? nullptr : &barrier};
-      go(m);
-    });
+  std::size_t place(void* block) override {
+    Carver carver(block);
+    carve(carver);
+    return carver.used();
+  }
+
+  void go(int member, int members, Barrier& barrier) override {
+    const bool rows = split.rows || members == 1;
+    const Member m{
+        rows ? share_rows(run_, member, members) : Range{0, run_.B},
+        rows ? Range{0, packed_.panels()} : share(packed_.panels(), member, members),
+        member,
+        members,
+        rows ? nullptr : &barrier,
+        {pair_row_ + member * chunk_ * run_.B, pair_x_ + member * chunk_ * run_.B, first_pair_ + member * (chunk_ + 1)},
+        now_ + member * run_.B};
+    begin(m);
+    for (int64_t first = 0; first < run_.T; first += chunk_) {
+      const Range steps{first, std::min(first + chunk_, run_.T)};
+      m.pairs.list(run_, m.rows, first, steps.size());
+      if (run_.dropout)
+        input_products<true>(m, steps);
+      else
+        input_products<false>(m, steps);
+      for (int64_t step = steps.begin; step < steps.end; ++step) {
+        const Range pairs = m.pairs.of(step - first);
+        if (run_.recurrent_dropout)
+          one_step<true>(m, step, pairs);
+        else
+          one_step<false>(m, step, pairs);
+        if (pairs.size() < m.rows.size()) carry(m, step);
+        for (int64_t pair = pairs.begin; pair < pairs.end; ++pair) m.now[m.pairs.row[pair]] ^= 1;
+        m.wait();
+      }
+    }
+    finish(m);
   }
 
  private:
@@ -89,49 +133,40 @@ class Forward {
     Range rows, panels;
     int member, members;
     Barrier* barrier;  // null where nobody else needs this member's units
+    Pairs pairs;
+    int64_t* now;  // of each row: in which of its two places h is
     void wait() const {
       if (barrier) barrier->wait();
     }
   };
 
+  static Split split_of(const Run<Real>& run, int threads) {
+    const double step_work = double(run.B) * run.H * G * run.H;
+    return everystep::split(threads, run.B, Packed<Cell, Real>{run.I, run.H}.panels(), step_work,
+                            (step_work + double(run.B) * run.I * G * run.H) * run.T);
+  }
+
   int64_t padded() const { return packed_.panels() * L; }
-  int64_t time(int64_t step) const { return run_.backwards ? run_.T - 1 - step : step; }
-  bool reset_at(int64_t b, int64_t step) const { return run_.resets && run_.resets[b * run_.T + time(step)]; }
 
   void carve(Carver& block) {
     const int64_t B = run_.B, Hp = padded();
-    for (Real*& h : h_) h = block.template take<Real>(B * Hp);
+    h_ = block.template take<Real>(2 * B * Hp);
     for (int s = 1; s < S; ++s) other_[s] = block.template take<Real>(B * Hp);
     if (kTwoProducts) reset_h_ = block.template take<Real>(B * Hp);
     z_ = block.template take<Real>(chunk_ * B * G * Hp);
     if (run_.dropout) dropped_x_ = block.template take<Real>(G * chunk_ * B * run_.I);
-    if (run_.recurrent_dropout)
-      for (Real*& h : dropped_h_) h = block.template take<Real>(G * B * Hp);
-  }
-
-  void go(const Member& m) {
-    begin(m);
-    for (int64_t first = 0; first < run_.T; first += chunk_) {
-      const int64_t steps = std::min(chunk_, run_.T - first);
-      if (run_.dropout)
-        input_products<true>(m, first, steps);
-      else
-        input_products<false>(m, first, steps);
-      for (int64_t step = first; step < first + steps; ++step) {
-        if (run_.recurrent_dropout)
-          one_step<true>(m, step, step - first);
-        else
-          one_step<false>(m, step, step - first);
-        m.wait();
-      }
-    }
-    finish(m);
+    if (run_.recurrent_dropout) dropped_h_ = block.template take<Real>(2 * G * B * Hp);
+    now_ = block.template take<int64_t>(split.members * B);
+    pair_row_ = block.template take<int64_t>(split.members * chunk_ * B);
+    pair_x_ = block.template take<int64_t>(split.members * chunk_ * B);
+    first_pair_ = block.template take<int64_t>(split.members * (chunk_ + 1));
   }
 
   // The states before the first step, or what a reset there puts in their place.
   void begin(const Member& m) {
+    std::fill(m.now, m.now + run_.B, 0);
     for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      const Real* const* from = run_.T > 0 && reset_at(b, 0) ? run_.reset : run_.start;
+      const Real* const* from = run_.T > 0 && reset_at(run_, b, 0) ? run_.reset : run_.start;
       put_h(0, b, unit, load(from[0] + b * run_.H + unit, lanes));
       for (int s = 1; s < S; ++s) store(other_[s] + b * padded() + unit, load(from[s] + b * run_.H + unit, lanes));
     });
@@ -140,7 +175,7 @@ class Forward {
 
   void finish(const Member& m) {
     for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
-      store(run_.last[0] + b * run_.H + unit, load(h_[run_.T % 2] + b * padded() + unit), lanes);
+      store(run_.last[0] + b * run_.H + unit, load(h(m.now[b], b) + unit), lanes);
       for (int s = 1; s < S; ++s) store(run_.last[s] + b * run_.H + unit, load(other_[s] + b * padded() + unit), lanes);
     });
   }
@@ -152,158 +187,161 @@ class Forward {
         visit(b, panel * L, std::min<int64_t>(L, run_.H - panel * L));
   }
 
+  // h of a row has two places: a step reads it in one and writes it to the other, while other members still read.
+  Real* h(int64_t place, int64_t b) const { return h_ + (place * run_.B + b) * padded(); }
+  Real* dropped_h(int64_t place, int64_t b) const { return dropped_h_ + (place * G * run_.B + b) * padded(); }
+
   // h as the products of the next step will read it: times its dropout, gate by gate, where there is one.
-  EVERYSTEP_INLINE void put_h(int64_t buffer, int64_t b, int64_t unit, Vec<Real> h) {
-    store(h_[buffer] + b * padded() + unit, h);
+  EVERYSTEP_INLINE void put_h(int64_t place, int64_t b, int64_t unit, Vec<Real> v) {
+    store(h(place, b) + unit, v);
     if (run_.recurrent_dropout)
       for (int g = 0; g < G; ++g) {
         const Vec<Real> kept =
             load(run_.recurrent_dropout + (g * run_.B + b) * run_.H + unit, std::min<int64_t>(L, run_.H - unit));
-        store(dropped_h_[buffer] + (g * run_.B + b) * padded() + unit, h * kept);
+        store(dropped_h(place, b) + g * run_.B * padded() + unit, v * kept);
       }
   }
 
-  Real* z(int64_t panel, int64_t chunk_row) const { return z_ + (panel * chunk_ * run_.B + chunk_row) * G * L; }
+  // What a member has of z, one pair after the other. Members that share out rows each have their own part.
+  Rows<Real> z(const Member& m) const { return {z_ + chunk_ * m.rows.begin * G * L, chunk_ * run_.B * G * L}; }
 
-  // z = b + x W for all steps of a chunk. Rows of this product are (step, row of the batch) pairs.
+  // z = b + x W for all pairs of a chunk of steps.
   template <bool kDropout>
-  void input_products(const Member& m, int64_t first, int64_t steps) {
-    const int64_t B = run_.B, I = run_.I, own = m.rows.size();
-    const auto x = [&](int64_t row) {
-      return run_.x + ((m.rows.begin + row % own) * run_.T + time(first + row / own)) * I;
-    };
-    const int64_t gate = chunk_ * B * I;
+  void input_products(const Member& m, Range steps) {
+    const int64_t B = run_.B, I = run_.I, pairs = m.pairs.first[steps.size()], gate = chunk_ * B * I;
+    Rows<const Real> x{run_.x, I, m.pairs.x};
     if constexpr (kDropout) {
+      Real* const dropped = dropped_x_ + chunk_ * m.rows.begin * I;
       // Members that share units also share the work of multiplying by the dropout.
-      const Range mine = m.barrier ? share(own * steps, m.member, m.members) : Range{0, own * steps};
-      for (int64_t row = mine.begin; row < mine.end; ++row) {
-        const int64_t b = m.rows.begin + row % own;
+      const Range mine = m.barrier ? share(pairs, m.member, m.members) : Range{0, pairs};
+      for (int64_t pair = mine.begin; pair < mine.end; ++pair)
         for (int g = 0; g < G; ++g)
           for (int64_t i = 0; i < I; ++i)
-            dropped_x_[g * gate + ((row / own) * B + b) * I + i] = x(row)[i] * run_.dropout[(g * B + b) * I + i];
-      }
+            dropped[g * gate + pair * I + i] = x[pair][i] * run_.dropout[(g * B + m.pairs.row[pair]) * I + i];
       m.wait();
+      x = {dropped, I};
     }
-    for_tiles<G>(own * steps, m.panels.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
-      panel += m.panels.begin;
-      const Real* a[R()];
-      for (int r = 0; r < R(); ++r)
-        a[r] = kDropout ? dropped_x_ + (((row + r) / own) * B + m.rows.begin + (row + r) % own) * I : x(row + r);
-      Tile<Real, R(), U(), G> acc;
-      for (int u = 0; u < U(); ++u)
-        for (int g = 0; g < G; ++g) {
-          const Vec<Real> bias = load(run_.packed + packed_.bias(panel + u) + g * L);
-          for (int r = 0; r < R(); ++r) acc[r][u][g] = bias;
-        }
-      multiply<kDropout, Real, R(), U(), G>(acc, a, gate, run_.packed + packed_.input(panel), packed_.panel_size(), I);
-      for (int r = 0; r < R(); ++r)
-        for (int u = 0; u < U(); ++u) {
-          const int64_t b = m.rows.begin + (row + r) % own;
-          Real* const to = z(panel + u, (row + r) / own * B + b);
-          for (int g = 0; g < G; ++g) store(to + g * L, acc[r][u][g]);
-        }
-    });
+    multiply_inputs<G, kDropout, Real>(pairs, m.panels, x, gate, {run_.packed, packed_.bias(1)},
+                                       {run_.packed + packed_.input(0), packed_.panel_size()}, I, z(m));
   }
 
-  // z += h R, then the cell, for every row and unit of this member.
+  // z += h R, then the cell, for every pair of a step and every unit of this member.
   template <bool kDropout>
-  void one_step(const Member& m, int64_t step, int64_t chunk_step) {
-    const int64_t Hp = padded(), now = step % 2;
-    const Real* const h = kDropout ? dropped_h_[now] : h_[now];
+  void one_step(const Member& m, int64_t step, Range pairs) {
+    const auto seen_h = [&](int64_t b) { return kDropout ? dropped_h(m.now[b], b) : h(m.now[b], b); };
     if constexpr (kTwoProducts) {
       constexpr int kFirst = Cell::kFirst;
-      const Real* const candidates_h = kDropout ? h + kFirst * run_.B * Hp : h;
+      const int64_t candidate = kDropout ? kFirst * run_.B * padded() : 0;
+      const auto reset_h = [&](int64_t b) { return reset_h_ + b * padded(); };
       recurrent_products<kDropout, 0, kFirst>(
-          m, chunk_step, h, [&](Vec<Real>(&sums)[kFirst], int64_t b, int64_t unit, Real* from_x) {
+          m, pairs, seen_h, [&](Vec<Real>(&sums)[kFirst], int64_t b, int64_t unit, Real* from_x) {
             for (int g = 0; g < kFirst; ++g) store(from_x + g * L, sums[g]);
-            store(reset_h_ + b * Hp + unit,
-                  Cell::template reset<Real>(policy_, sums) * load(candidates_h + b * Hp + unit));
+            store(reset_h(b) + unit, Cell::template reset<Real>(policy_, sums) * load(seen_h(b) + candidate + unit));
           });
       m.wait();
       recurrent_products<false, kFirst, G>(
-          m, chunk_step, reset_h_, [&](Vec<Real>(&sums)[G - kFirst], int64_t b, int64_t unit, const Real* from_x) {
+          m, pairs, reset_h, [&](Vec<Real>(&sums)[G - kFirst], int64_t b, int64_t unit, const Real* from_x) {
             Vec<Real> z[G];
             for (int g = 0; g < G; ++g) z[g] = g < kFirst ? load(from_x + g * L) : sums[g - kFirst];
-            one_vector(z, b, unit, step);
+            one_vector(m, z, b, unit, step);
           });
     } else {
-      recurrent_products<kDropout, 0, G>(m, chunk_step, h,
+      recurrent_products<kDropout, 0, G>(m, pairs, seen_h,
                                          [&](Vec<Real>(&sums)[G], int64_t b, int64_t unit, const Real* from_x) {
                                            if constexpr (Cell::kApart) {
                                              Vec<Real> z[G + 1];
                                              for (int g = 0; g < G; ++g) z[g] = sums[g];
                                              z[G] = load(from_x + (G - 1) * L);
-                                             one_vector(z, b, unit, step);
+                                             one_vector(m, z, b, unit, step);
                                            } else {
-                                             one_vector(sums, b, unit, step);
+                                             one_vector(m, sums, b, unit, step);
                                            }
                                          });
     }
   }
 
-  // Adds a R to what gates [begin, end) have from x, and hands on each vector of units; a is h, or what stands for it.
-  template <bool kDropout, int begin, int end, class Finish>
-  EVERYSTEP_INLINE void recurrent_products(const Member& m, int64_t chunk_step, const Real* h, Finish finish) {
+  // Adds h R to what gates [begin, end) have from x, and hands on each vector of units; h_of(b) may be another than h.
+  template <bool kDropout, int begin, int end, class HOf, class Finish>
+  EVERYSTEP_INLINE void recurrent_products(const Member& m, Range pairs, HOf h_of, Finish finish) {
     constexpr int N = end - begin;
     constexpr bool kOwnBias = Cell::kApart && end == G;  // the last gate begins with its recurrent bias, x's part waits
-    const int64_t B = run_.B, Hp = padded();
-    for_tiles<N>(m.rows.size(), m.panels.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
-      row += m.rows.begin, panel += m.panels.begin;
+    const Rows<Real> z = this->z(m);
+    for_tiles<N>(pairs.size(), m.panels.size(), [&](auto R, auto U, int64_t pair, int64_t panel) {
+      pair += pairs.begin, panel += m.panels.begin;
+      const auto from_x = [&](int r, int u) { return z[panel + u] + (pair + r) * G * L; };
       const Real* a[R()];
       Tile<Real, R(), U(), N> acc;
       for (int r = 0; r < R(); ++r) {
-        a[r] = h + (row + r) * Hp;
-        for (int u = 0; u < U(); ++u) {
-          const Real* const from_x = z(panel + u, chunk_step * B + row + r);
+        a[r] = h_of(m.pairs.row[pair + r]);
+        for (int u = 0; u < U(); ++u)
           for (int n = 0; n < N; ++n)
             acc[r][u][n] = kOwnBias && n == N - 1 ? load(run_.packed + packed_.bias(panel + u) + G * L)
-                                                  : load(from_x + (begin + n) * L);
-        }
+                                                  : load(from_x(r, u) + (begin + n) * L);
       }
-      multiply<kDropout, Real, R(), U(), N>(acc, a, B * Hp, run_.packed + packed_.recurrent(panel, begin),
+      multiply<kDropout, Real, R(), U(), N>(acc, a, run_.B * padded(), run_.packed + packed_.recurrent(panel, begin),
                                             packed_.panel_size(), run_.H);
       for (int r = 0; r < R(); ++r)
-        for (int u = 0; u < U(); ++u)
-          finish(acc[r][u], row + r, (panel + u) * L, z(panel + u, chunk_step * B + row + r));
+        for (int u = 0; u < U(); ++u) finish(acc[r][u], m.pairs.row[pair + r], (panel + u) * L, from_x(r, u));
     });
   }
 
-  // One vector of units of one row: the cell, or nothing where the step is masked, and everything that is stored.
-  EVERYSTEP_INLINE void one_vector(Vec<Real> (&z)[G + Cell::kApart], int64_t b, int64_t unit, int64_t step) {
+  // One vector of units of one row: the cell, and everything that is stored.
+  EVERYSTEP_INLINE void one_vector(const Member& m, Vec<Real> (&z)[G + Cell::kApart], int64_t b, int64_t unit,
+                                   int64_t step) {
     const int64_t H = run_.H, Hp = padded(), lanes = std::min<int64_t>(L, H - unit), at = b * run_.T + step;
-    const bool seen = !run_.mask || run_.mask[b * run_.T + time(step)];
-    const bool again = step + 1 < run_.T && reset_at(b, step + 1);
-    Vec<Real> state[S], tape[Cell::kTaped] = {};
-    state[0] = load(h_[step % 2] + b * Hp + unit);
+    Vec<Real> state[S], tape[Cell::kTaped];
+    state[0] = load(h(m.now[b], b) + unit);
     for (int s = 1; s < S; ++s) state[s] = load(other_[s] + b * Hp + unit);
-    if (seen)
-      Cell::template step<Real>(policy_, z, state, tape);
-    else
-      for (Vec<Real>& gate : z) gate = Vec<Real>{};
-    if (run_.h) store(run_.h + at * H + unit, state[0], lanes);
-    if constexpr (S > 1)
-      if (run_.c) store(run_.c + at * H + unit, state[1], lanes);
+    Cell::template step<Real>(policy_, z, state, tape);
+    put_out(state, at, unit, lanes);
     if (run_.gates)
       for (int g = 0; g < G; ++g) store(run_.gates + (at * G + g) * H + unit, z[g], lanes);
     if (run_.tape)
       for (int k = 0; k < Cell::kTaped; ++k) store(run_.tape + (at * Cell::kTaped + k) * H + unit, tape[k], lanes);
-    if (again)
+    if (starts_afresh_after(b, step))
       for (int s = 0; s < S; ++s) state[s] = load(run_.reset[s] + b * H + unit, lanes);
-    put_h((step + 1) % 2, b, unit, state[0]);
+    put_h(m.now[b] ^ 1, b, unit, state[0]);
     for (int s = 1; s < S; ++s) store(other_[s] + b * Hp + unit, state[s]);
+  }
+
+  bool starts_afresh_after(int64_t b, int64_t step) const { return step + 1 < run_.T && reset_at(run_, b, step + 1); }
+
+  EVERYSTEP_INLINE void put_out(const Vec<Real> (&state)[S], int64_t at, int64_t unit, int64_t lanes) {
+    if (run_.h) store(run_.h + at * run_.H + unit, state[0], lanes);
+    if constexpr (S > 1)
+      if (run_.c) store(run_.c + at * run_.H + unit, state[1], lanes);
+  }
+
+  // What rows that are masked at a step have to show for it: their states, in the places where they are, and gates of
+  // 0.
+  void carry(const Member& m, int64_t step) {
+    for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
+      if (seen_at(run_, b, step)) return;
+      const int64_t H = run_.H, at = b * run_.T + step;
+      Vec<Real> state[S];
+      state[0] = load(h(m.now[b], b) + unit);
+      for (int s = 1; s < S; ++s) state[s] = load(other_[s] + b * padded() + unit);
+      put_out(state, at, unit, lanes);
+      if (run_.gates)
+        for (int g = 0; g < G; ++g) store(run_.gates + (at * G + g) * H + unit, Vec<Real>{}, lanes);
+      if (!starts_afresh_after(b, step)) return;
+      put_h(m.now[b], b, unit, load(run_.reset[0] + b * H + unit, lanes));
+      for (int s = 1; s < S; ++s) store(other_[s] + b * padded() + unit, load(run_.reset[s] + b * H + unit, lanes));
+    });
   }
 
   const Run<Real>& run_;
   const Policy policy_;
   const Packed<Cell, Real> packed_;
-  Split split_;
   int64_t chunk_;
-  Real* h_[2];                 // (B,Hp) before and after the step
-  Real* other_[S] = {};        // (B,Hp) the other states, in place; [0] is unused
-  Real* dropped_h_[2] = {};    // (G,B,Hp)
-  Real* dropped_x_ = nullptr;  // (G,chunk,B,I)
-  Real* reset_h_ = nullptr;    // (B,Hp) what the second product of a step reads
-  Real* z_;                    // [panel][chunk step][row][gate][lane]
+  Real* h_;                                    // (2,B,Hp)
+  Real* other_[S] = {};                        // (B,Hp) the other states, in place; [0] is unused
+  Real* dropped_h_ = nullptr;                  // (2,G,B,Hp)
+  Real* dropped_x_ = nullptr;                  // (G,chunk pairs,I)
+  Real* reset_h_ = nullptr;                    // (B,Hp) what the second product of a step reads
+  Real* z_;                                    // [panel][chunk pair][gate][lane]
+  int64_t* now_;                               // (members,B)
+  int64_t *pair_row_, *pair_x_, *first_pair_;  // of each member's Pairs
 };
 
 }  // namespace everystep::EVERYSTEP_ISA

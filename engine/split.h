@@ -23,9 +23,8 @@ struct Split {
 // A thread that sleeps takes some ten microseconds to wake, and a barrier half of one.
 constexpr double kWorthWaking = 30e3, kWorthWaiting = 1.5e3;  // nanoseconds
 
-// step_work and all_work in multiply-adds; a core does about 50 of float32 in a nanosecond.
-inline Split split(int64_t B, int64_t panels, double step_work, double all_work) {
-  const int threads = num_threads();
+// Among at most `threads`. step_work and all_work in multiply-adds; a core does about 50 of float32 in a nanosecond.
+inline Split split(int threads, int64_t B, int64_t panels, double step_work, double all_work) {
   if (threads == 1 || all_work / 50 < kWorthWaking) return {};
   if (B >= 4 * threads) return {threads, true};
   const int members = static_cast<int>(std::min<int64_t>(threads, panels));

@@ -16,6 +16,15 @@ namespace everystep::EVERYSTEP_ISA {
 template <class Real, int R, int U, int N>
 using Tile = Vec<Real>[R][U][N];
 
+// Rows of numbers: one after the other, or those that `index` lists.
+template <class Real>
+struct Rows {
+  Real* first;
+  int64_t next;
+  const int64_t* index = nullptr;
+  Real* operator[](int64_t row) const { return first + (index ? index[row] : row) * next; }
+};
+
 template <class Real, int R, int U, int N>
 EVERYSTEP_INLINE void copy_tile(const Tile<Real, R, U, N>& from, Tile<Real, R, U, N>& to) {
 #pragma GCC unroll 8
@@ -29,8 +38,8 @@ EVERYSTEP_INLINE void copy_tile(const Tile<Real, R, U, N>& from, Tile<Real, R, U
 // kGate: vector n reads its own input, `gate` numbers further for each n (dropout masks differ from gate to gate).
 // The sums live in `t`, which is indexed by constants alone, so that the compiler keeps all of it in registers.
 template <bool kGate, class Real, int R, int U, int N>
-EVERYSTEP_INLINE void multiply(Tile<Real, R, U, N>& acc, const Real* const (&a)[R], int64_t gate, const Real* panel,
-                               int64_t next_panel, int64_t K) {
+__attribute__((noinline)) void multiply(Tile<Real, R, U, N>& acc, const Real* const (&a)[R], int64_t gate,
+                                        const Real* panel, int64_t next_panel, int64_t K) {
   constexpr int L = kLanes<Real>;
   Tile<Real, R, U, N> t;
   copy_tile<Real, R, U, N>(acc, t);

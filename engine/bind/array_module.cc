@@ -87,7 +87,7 @@ void run_arrays(int cell, int activation, int recurrent_activation, In<Real> x, 
   run.tape = data(tape);
   data<Out<Real>>(last, run.last);
   const nb::gil_scoped_release unlocked;
-  everystep::run<Real>(run);
+  everystep::run<Real>(&run);
 }
 
 template <class Real>
@@ -117,7 +117,7 @@ void run_backward_arrays(int cell, int activation, int recurrent_activation, In<
   args.d_dropout = data(d_dropout);
   args.d_recurrent_dropout = data(d_recurrent_dropout);
   const nb::gil_scoped_release unlocked;
-  run_backward<Real>(args);
+  run_backward<Real>(&args);
 }
 
 template <class Real>

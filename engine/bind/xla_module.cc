@@ -112,7 +112,7 @@ void forward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
   run.gates = arrays.output(gates);
   run.tape = arrays.output(tape);
   run.last[0] = arrays.output(last_h), run.last[1] = arrays.output(last_c);
-  everystep::run<Real>(run);
+  everystep::run<Real>(&run);
 }
 
 template <class Real>
@@ -135,7 +135,7 @@ void backward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
   args.d_reset[0] = arrays.output(d_reset_h), args.d_reset[1] = arrays.output(d_reset_c);
   args.d_dropout = arrays.output(d_dropout);
   args.d_recurrent_dropout = arrays.output(d_recurrent_dropout);
-  run_backward<Real>(args);
+  run_backward<Real>(&args);
 }
 
 template <bool kBackward>

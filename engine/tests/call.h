@@ -91,7 +91,7 @@ class Call {
     if (wanted & 8) call.tape = room("tape", B * T * G * H);
     call.last[0] = room("last_h", B * H);
     call.last[1] = room("last_c", B * H);
-    everystep::run(call);
+    everystep::run(&call);
   }
 
   // The gradients of sum(d * out), after a run; `d` by the names of `out`, a missing one standing for zeros.
@@ -120,7 +120,7 @@ class Call {
       call.d_reset[0] = to("also h0", B * H), call.d_reset[1] = to("also c0", B * H);
     if (options_.dropout) call.d_dropout = to("dropout", G * B * I);
     if (options_.recurrent_dropout) call.d_recurrent_dropout = to("recurrent_dropout", G * B * H);
-    run_backward(call);
+    run_backward(&call);
     return found;
   }
 
