@@ -203,7 +203,7 @@ BAD_CALLS = [
         r"layer 'rec' takes sequences \(B,T,2\), with a known number of features; got \(4, 2\)",
     ),
     ((x32[..., :1],), {}, ShapeError, r"takes sequences \(B,T,2\)"),
-    ((x32,), {"initial_state": [np.zeros((B, H), np.float32)]}, ShapeError, r"must be h and c, of shape \(3, 3\) each"),
+    ((x32,), {"initial_state": [np.zeros((B, H), np.float32)]}, ShapeError, r"must be h \(3, 3\), c \(3, 3\); got 1"),
     ((x32,), {"mask": np.ones((B, T + 1), bool)}, ShapeError, r"mask must be \(B,T\), here \(3, 4\); got \(3, 5\)"),
     ((x32,), {"resets": np.ones((2, T), bool)}, ShapeError, r"resets must be \(B,T\)"),
     ((x32,), {"training": True}, UnsupportedError, "was called with training=True, and only runs"),

@@ -21,7 +21,7 @@ for options in ({}, {"return_sequences": True}, {"return_state": True},
     found = model.predict(data)
     print([v.shape for v in found] if isinstance(found, list) else found.shape)
 import everystep
-assert everystep.engine_info()["cells"] == ("lstm",)
+assert everystep.engine_info()["cells"] == ("lstm", "gru", "gru_reset_before", "simple")
 try:
     model.to_keras()
 except ImportError as error:

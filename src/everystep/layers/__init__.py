@@ -6,19 +6,26 @@ from everystep.layers.concatenate import Concatenate
 from everystep.layers.dense import Dense
 from everystep.layers.dropout import Dropout
 from everystep.layers.embedding import Embedding
+from everystep.layers.gru import GRU, GRUCell
 from everystep.layers.input import Input, InputLayer
-from everystep.layers.lstm import LSTM
+from everystep.layers.lstm import LSTM, LSTMCell
 from everystep.layers.masking import Masking
+from everystep.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 
 __all__ = [
+    "GRU",
     "LSTM",
     "Activation",
     "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
+    "GRUCell",
     "Input",
     "InputLayer",
+    "LSTMCell",
     "Layer",
     "Masking",
+    "SimpleRNN",
+    "SimpleRNNCell",
 ]

@@ -45,6 +45,7 @@ class Layer(Operation):
     """
 
     module: ClassVar[str] = "keras.layers"
+    our_module: ClassVar[str | None] = None  # where everystep.keras has a class of its own of this name
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
     passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: ClassVar[bool] = False  # whether inputs may be of another dtype than the layer
@@ -145,6 +146,14 @@ class Layer(Operation):
             config[name] = value.get_config() if isinstance(value, Initializer) else copy.deepcopy(value)
         return config
 
+    def beyond_keras(self) -> bool:
+        """Whether it has what Keras's class of this name does not have."""
+        return False
+
+    def serialized(self) -> Config:
+        entry = super().serialized()
+        return {**entry, **ours(self.kind, self.our_module)} if self.beyond_keras() else entry
+
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
         """Whether a call without a mask uses the one that comes with the inputs."""
         return "mask" in self.call_arguments
@@ -232,10 +241,13 @@ class Layer(Operation):
     def ensure_built(self, inputs: Any) -> None:
         """Checks these arrays or tensors, and builds the layer for them unless it is built."""
         self.check(inputs)
+        self.build_once(shapes_of(inputs))
+
+    def build_once(self, input_shape: Any) -> None:
+        """Builds the layer for inputs of this shape unless it is built."""
         if not self.built:
-            shape = shapes_of(inputs)
-            self.build(shape)
-            self.built_shape = shape
+            self.build(input_shape)
+            self.built_shape = input_shape
 
     def check(self, inputs: Any) -> None:
         """Raises unless the layer takes these arrays or tensors; a layer adds what it asks of their shapes."""
@@ -322,6 +334,13 @@ class Layer(Operation):
     def symbolic_outputs(self, inputs: Any) -> Any:
         shapes = self.compute_output_shape(shapes_of(inputs))
         dtype = self.output_dtype(inputs)
-        if isinstance(shapes, list):
-            return tuple(Tensor(shape, dtype, self.name) for shape in shapes)
-        return Tensor(shapes, dtype, self.name)
+
+        def tensors(shapes: Any) -> Any:
+            return [tensors(one) for one in shapes] if isinstance(shapes, list) else Tensor(shapes, dtype, self.name)
+
+        return tuple(tensors(shapes)) if isinstance(shapes, list) else tensors(shapes)
+
+
+def ours(kind: str, module: str | None) -> Config:
+    """What tells the serialized form of a class of everystep.keras from that of Keras's of the same name."""
+    return {"module": module, "registered_name": f"everystep>{kind}"}

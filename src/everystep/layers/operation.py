@@ -43,6 +43,12 @@ class Operation:
         """The constructor's arguments, as in the config of Keras's class of that name."""
         raise NotImplementedError
 
+    def serialized(self) -> Config:
+        """{"module", "class_name", "config", "registered_name"}, as Keras writes it."""
+        registered = self.kind if self.module.startswith("keras.src") else None
+        own = {"module": self.module, "class_name": self.kind, "registered_name": registered}
+        return {**own, "config": self.get_config()}
+
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: all but the calls, which belong to the models they are in."""
         return {**self.__dict__, "nodes": []}
@@ -63,3 +69,9 @@ class Operation:
         if len(self.nodes) != 1:
             raise GraphError(f"layer {self.name!r} has no single {wanted}: it is called {len(self.nodes)} times")
         return self.nodes[0]
+
+
+def given(scope: dict[str, Any], *without: str) -> Config:
+    """A constructor's arguments by name, from its `locals()`, those in `options` among them."""
+    left_out = ("self", "__class__", "options", *without)
+    return {**{name: value for name, value in scope.items() if name not in left_out}, **scope["options"]}

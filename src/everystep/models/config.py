@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from everystep import layers
 from everystep.errors import UnsupportedError
-from everystep.layers.lstm import ADDITIONS
+from everystep.layers.base import ours
 from everystep.layers.operation import Config, Operation
 from everystep.layers.tensor import Node, Tensor
 
 if TYPE_CHECKING:
     from everystep.models.model import Model
 
-OUR_LSTM = {"module": "everystep.keras.lstm", "class_name": "LSTM", "registered_name": "everystep>LSTM"}
-
-
-def serialized(operation: Operation) -> Config:
-    """{"module", "class_name", "config", "registered_name"} of a layer, an operation of a graph, or a model."""
-    own = {"module": operation.module, "class_name": operation.kind, "registered_name": None}
-    if any(getattr(operation, addition, False) for addition in ADDITIONS):
-        own = dict(OUR_LSTM)  # Keras's has no such arguments
-    elif operation.module.startswith("keras.src"):
-        own["registered_name"] = operation.kind
-    return {**own, "config": operation.get_config()}
+OURS = {  # the layers that everystep.keras has classes of its own for -> their modules
+    name: layer.our_module for name, layer in vars(layers).items() if getattr(layer, "our_module", None)
+}
 
 
 def functional_config(model: Model) -> Config:
@@ -53,7 +46,7 @@ def functional_config(model: Model) -> Config:
             for node in operation.nodes
             if node in inside and node.inputs
         ]  # fmt: skip
-        entries.append({**serialized(operation), "name": operation.name, "inbound_nodes": calls})
+        entries.append({**operation.serialized(), "name": operation.name, "inbound_nodes": calls})
     return {
         "name": model.name,
         "trainable": model.trainable,
@@ -83,17 +76,18 @@ def _node_numbers(nodes: list[Node]) -> dict[tuple[Operation, int], int]:
 
 
 def for_keras(model: Model) -> Config:
-    """The model's serialized config, with every LSTM that of `everystep.keras`."""
+    """The model's serialized config, with the layers that `everystep.keras` has of its own."""
 
-    def ours(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         if isinstance(value, dict):
-            value = {key: ours(inner) for key, inner in value.items()}
-            if (value.get("module"), value.get("class_name")) == ("keras.layers", "LSTM"):
-                value |= OUR_LSTM
+            value = {key: convert(inner) for key, inner in value.items()}
+            kind = value.get("class_name")
+            if value.get("module") == "keras.layers" and kind in OURS:
+                value |= ours(kind, OURS[kind])
             return value
-        return [ours(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return [convert(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
-    converted: Config = ours(serialized(model))
+    converted: Config = convert(model.serialized())
     return converted
 
 

@@ -20,15 +20,11 @@ from everystep.models.model import Model
 from everystep.models.sequential import Sequential
 
 LAYERS: dict[tuple[str, str], type[Layer]] = {
-    ("keras.layers", "Activation"): layers.Activation,
-    ("keras.layers", "Concatenate"): layers.Concatenate,
-    ("keras.layers", "Dense"): layers.Dense,
-    ("keras.layers", "Dropout"): layers.Dropout,
-    ("keras.layers", "Embedding"): layers.Embedding,
-    ("keras.layers", "InputLayer"): layers.InputLayer,
-    ("keras.layers", "LSTM"): layers.LSTM,
-    ("keras.layers", "Masking"): layers.Masking,
-    ("everystep.keras.lstm", "LSTM"): layers.LSTM,
+    (module, name): layer
+    for name, layer in vars(layers).items()
+    if isinstance(layer, type) and issubclass(layer, Layer) and layer is not Layer
+    for module in (layer.module, layer.our_module)
+    if module
 }
 FUNCTIONAL = (("keras.src.models.functional", "Functional"), ("keras", "Functional"), ("keras.models", "Functional"))
 SEQUENTIAL = (

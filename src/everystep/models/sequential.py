@@ -10,10 +10,9 @@ from everystep.errors import GraphError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.checks import policy
 from everystep.layers.input import InputLayer
-from everystep.layers.lstm import EXTRA_OUTPUTS
 from everystep.layers.operation import Config
+from everystep.layers.recurrent import EXTRA_OUTPUTS
 from everystep.layers.tensor import Tensor
-from everystep.models import config as configs
 from everystep.models.graph import Graph
 from everystep.models.model import Model
 
@@ -143,7 +142,7 @@ class Sequential(Model):
             "name": self.name,
             "trainable": self.trainable,
             "dtype": policy(self.dtype),
-            "layers": [configs.serialized(layer) for layer in self._stack],
+            "layers": [layer.serialized() for layer in self._stack],
         }
         if self.built:
             config["build_input_shape"] = self._stack[0].get_config()["batch_shape"]
