@@ -5,33 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from engine_cases import Case
+from rounding import value_errors
+
+from everystep.cells import CELLS
 
 
-def value_tolerance(layer: Any, x: np.ndarray) -> float:
-    """How far two runs of an LSTM (tanh, sigmoid, from zeros) may lie apart that only round differently.
+def value_tolerance(layer: Any, x: np.ndarray, mask: np.ndarray | None = None, backwards: bool = False) -> float:
+    """How far two runs of a recurrent layer in float32 may lie apart that only round differently.
 
-    A preactivation is a sum of n = I + H + 1 terms with absolute values summing to at most s; in any order of
-    summation it is off by n eps s. Gate functions have slopes of at most 1 and errors of a few eps, so one step adds
-
-        d = eps (n s + 8)
-
-    to h and c. An error e already in h and c leaves a step as at most r e, where, with p the largest forget gate,
-    C = 1 / (1 - p) the largest |c|, and R_k the largest column sum of |R| of gate k,
-
-        r = p + R_g + R_i / 4 + C R_f / 4 + R_o / 4
-
-    (a sigmoid's slope is at most 1/4). After T steps that is at most d (1 + r + ... + r^(T-1)), for each of the two.
+    Each is within the running bounds of tests/rounding.py of the same numbers in float64: twice the largest of them, of
+    outputs, states and gates. The layer is an LSTM, a GRU or a SimpleRNN, of Keras or ours, with its usual activations,
+    and starts from zeros.
     """
-    kernel, recurrent, *bias = (np.abs(w).astype(np.float64) for w in layer.get_weights())
-    b = bias[0] if bias else np.zeros(kernel.shape[1])
-    z = np.abs(x).max(axis=(0, 1)) @ kernel + recurrent.sum(axis=0) + b
-    p = 1 / (1 + np.exp(-np.split(z, 4)[1].max()))
-    R_i, R_f, R_g, R_o = (part.sum(axis=0).max() for part in np.split(recurrent, 4, axis=1))
-    r = p + R_g + R_i / 4 + 1 / (1 - p) * R_f / 4 + R_o / 4
-    steps = x.shape[1]
-    grown = steps if r == 1 else (r**steps - 1) / (r - 1)
-    n = kernel.shape[0] + recurrent.shape[0] + 1
-    return float(2 * np.finfo(x.dtype).eps * (n * z.max() + 8) * grown)
+    cell = dict(LSTM="lstm", SimpleRNN="simple").get(type(layer).__name__)
+    cell = cell or ("gru" if layer.reset_after else "gru_reset_before")
+    arrays = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=False), x=x)
+    zeros = np.zeros((len(x), arrays["recurrent_kernel"].shape[0]), x.dtype)
+    arrays |= {f"{letter}0": zeros for letter in CELLS[cell].states}
+    functions = dict(activation="tanh", recurrent_activation="sigmoid")
+    call = Case(arrays, dict(mask=mask, resets=None, backwards=backwards, **functions), cell)
+    return 2 * max(float(error.max()) for error in value_errors(call).values())
 
 
 def assert_close64(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:

@@ -132,9 +132,10 @@ def test_shapes_masks_and_order_in_a_model(return_sequences: bool, return_state:
     random_weights(layer, rng)
     x = rng.normal(size=(B, T, I)).astype(np.float32)
     x[0, 1:3] = 0  # masked
-    for a, b in zip(model.predict(x, verbose=0), outputs(layer, x, mask=np.any(x != 0, axis=-1)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=value_tolerance(layer, x))
     mask = np.any(x != 0, axis=-1)
+    tolerance = value_tolerance(layer, x, mask, backwards=True)
+    for a, b in zip(model.predict(x, verbose=0), outputs(layer, x, mask=mask), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
     masks = layer.compute_mask(x, mask)
     assert masks[-1] is None  # of the gates
     np.testing.assert_array_equal(masks[-2], mask[:, ::-1])  # in processing order, as c is
