@@ -176,7 +176,7 @@ def run(
     arguments["backwards"] = backwards
     two = len(packed.cell.states) > 1
     if cells and not two:
-        raise OptionError(f"a {packed.cell.name} has no cell state: its only state is its output")
+        raise _no_cell_state("cells", packed.cell)
     dtype = packed.data.dtype
     h = np.empty((B, T, H), dtype) if sequences or record else None
     c = np.empty((B, T, H), dtype) if cells or (record and two) else None
@@ -270,7 +270,7 @@ def run_backward(
         d_h: (B,T,H); d_states: (B,H) each; d_cells: (B,T,H); d_gates: (B,T,G,H); None stands for zeros.
 
     Raises:
-        ShapeError, DtypeError: an array does not fit the run.
+        ShapeError, DtypeError: an array does not fit the run. OptionError: `d_cells` of a cell that has one state.
     """
     arguments = record.arguments
     cell = list(CELLS.values())[arguments["cell"]]
@@ -285,6 +285,8 @@ def run_backward(
     d_states = (None,) * len(cell.states) if d_states is None else tuple(d_states)
     if len(d_states) != len(cell.states):
         raise ShapeError(f"d_states must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(d_states)}")
+    if d_cells is not None and len(cell.states) == 1:
+        raise _no_cell_state("d_cells", cell)
     arriving = {"d_h": (d_h, (B, T, H)), "d_cells": (d_cells, (B, T, H)), "d_gates": (d_gates, (B, T, G, H))}
     arriving |= {f"d_states[{k}]": (d, (B, H)) for k, d in enumerate(d_states)}
     checked = {k: None if d is None else _check(k, d, shape, dtype) for k, (d, shape) in arriving.items()}
@@ -449,6 +451,10 @@ def _arguments(
         if recurrent_dropout is None
         else _check("recurrent_dropout", recurrent_dropout, (G, B, packed.units), dtype),
     }
+
+
+def _no_cell_state(argument: str, cell: Cell) -> OptionError:
+    return OptionError(f"{argument}: a {cell.name} has no cell state; its only state is its output. Leave it out.")
 
 
 def _check_states(name: str, packed: Packed, states: Sequence[Array], B: int) -> tuple[Array, ...]:

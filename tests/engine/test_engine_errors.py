@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_cases import EVERY_CELL, FEATURES, case
 
 from everystep import engine
+from everystep.cells import CELLS
 from everystep.errors import DtypeError, EverystepError, OptionError, ShapeError
 
 B, T, I, H = 2, 4, 3, 5
@@ -157,8 +159,6 @@ REFUSED: list[tuple[Callable[[], Any], type[EverystepError], tuple[str, ...]]] =
     (lambda: engine.set_num_threads(10**12), OptionError, ("threads", "1000000000000")),
 ]
 
-# The same, where the engine does not refuse yet, or not by name.
-
 
 def check(call: Callable[[], Any], error: type[EverystepError], says: tuple[str, ...]) -> None:
     with pytest.raises(error) as raised:
@@ -207,6 +207,58 @@ def test_what_looks_odd_and_is_right() -> None:
     assert engine.run_backward(found.record, zeros(I, 0), zeros(0, 0)).x.tolist() == X.tolist()
 
 
-def test_cells_of_a_cell_without() -> None:
-    """A cell with one state has no cell sequences; the LSTM has."""
-    assert run(cells=True).cells.shape == (B, T, H)
+# ---- What depends on the cell ----
+
+
+@EVERY_CELL
+def test_cells_of_a_cell_without(cell: str) -> None:
+    """A cell with one state has no cell sequences, and no gradient of them arrives; the LSTM has."""
+    call = case(np.random.default_rng(0), B, T, I, H, cell=cell)
+    if "c" in CELLS[cell].states:
+        assert call.run(cells=True).cells.shape == (B, T, H)
+        return
+    check(lambda: call.run(cells=True), OptionError, (cell, "no cell state"))
+    record = call.run(record=True).record
+    check(lambda: call.gradients(dict(d_cells=np.zeros((B, T, H))), record), OptionError, ("d_cells", cell))
+
+
+@EVERY_CELL
+def test_wrong_shapes_of_every_array(cell: str) -> None:
+    """One more in the last axis of each array in turn, and one less of the arrays that come in tuples."""
+    call = case(np.random.default_rng(0), B, T, I, H, cell=cell, has=FEATURES)
+    record, arriving = call.run(record=True).record, call.arriving(np.random.default_rng(1))
+
+    def longer(v: Any) -> Any:
+        return np.zeros((*v.shape[:-1], v.shape[-1] + 1), v.dtype)
+
+    def says(name: str, v: Any) -> tuple[str, ...]:
+        return name, str(v.shape), str(longer(v).shape)
+
+    weights = call.weights()
+    for name, v in weights.items():
+        wrong = weights | {name: longer(v)}
+        check(lambda: engine.pack(cell, **wrong), ShapeError, says(name, v))  # noqa: B023
+        check(lambda: engine.run_backward(record, **wrong), ShapeError, says(name, v))  # noqa: B023
+    packed, options = call.packed(), dict(call.call(), x=call.arrays["x"], states=call.states())
+    given = options | arriving
+    for name, v in given.items():
+        f = engine.run_backward if name in arriving else engine.run
+        first: Any = (record, *weights.values()) if name in arriving else (packed,)
+        full = arriving if name in arriving else options
+        if isinstance(v, np.ndarray):
+            check(lambda: f(*first, **full | {name: longer(v)}), ShapeError, says(name, v))  # noqa: B023
+        elif isinstance(v, tuple):
+            wanted = f"{len(v)} arrays ({', '.join(call.letters)})"
+            check(lambda: f(*first, **full | {name: v[1:]}), ShapeError, (name, wanted))  # noqa: B023
+            for k in range(len(v)):
+                wrong = tuple(longer(state) if j == k else state for j, state in enumerate(v))
+                check(lambda: f(*first, **full | {name: wrong}), ShapeError, says(f"{name}[{k}]", v[k]))  # noqa: B023
+
+
+def test_a_gru_has_two_biases_or_one() -> None:
+    """As Keras, by reset_after; the other's is refused."""
+    kernel, recurrent_kernel = zeros(I, 3 * H), zeros(H, 3 * H)
+    for cell, right, wrong in (("gru", (2, 15), (15,)), ("gru_reset_before", (15,), (2, 15))):
+        engine.pack(cell, kernel, recurrent_kernel, zeros(*right))
+        call = lambda: engine.pack(cell, kernel, recurrent_kernel, zeros(*wrong))  # noqa: B023, E731
+        check(call, ShapeError, ("bias", str(right), str(wrong)))
