@@ -10,7 +10,19 @@ import numpy as np
 import pytest
 
 from everystep.errors import DtypeError, UnsupportedError
-from everystep.layers import LSTM, Activation, Concatenate, Dense, Dropout, Embedding, Layer, Masking
+from everystep.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Concatenate,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    Masking,
+    SimpleRNN,
+)
+from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten, map_leaves
 
 B, T, I, H = 6, 9, 5, 7
@@ -36,18 +48,25 @@ def pair(rng: np.random.Generator, dtype: str) -> Any:
     return [floats(rng, dtype), floats(rng, dtype)[..., :2]]
 
 
-def lstm(**options: Any) -> Callable[[str], Layer]:
-    return lambda dtype: LSTM(H, dtype=dtype, return_state=True, **options)
+def recurrent(cls: type[Layer] = LSTM, **options: Any) -> Callable[[str], Layer]:
+    return lambda dtype: cls(H, dtype=dtype, return_state=True, **options)
 
 
-EVERYTHING = dict(return_cell_sequences=True, return_gates=True, trainable_initial_state=True)
+GATES = dict(return_gates=True, trainable_initial_state=True, return_sequences=True)
+EVERYTHING = dict(GATES, return_cell_sequences=True)
+BOTH = ("mask", "resets")
 CASES = {
-    "lstm": Case(lstm(), floats),
-    "lstm sequences": Case(lstm(return_sequences=True, use_bias=False), floats, ("mask",)),
-    "lstm everything": Case(
-        lstm(return_sequences=True, zero_output_for_mask=True, **EVERYTHING), floats, ("mask", "resets")
+    "lstm": Case(recurrent(), floats),
+    "lstm sequences": Case(recurrent(return_sequences=True, use_bias=False), floats, ("mask",)),
+    "lstm everything": Case(recurrent(zero_output_for_mask=True, **EVERYTHING), floats, BOTH),
+    "lstm zero output": Case(
+        recurrent(zero_output_for_mask=True, recurrent_activation="hard_sigmoid"), floats, ("mask",)
     ),
-    "lstm zero output": Case(lstm(zero_output_for_mask=True, recurrent_activation="hard_sigmoid"), floats, ("mask",)),
+    "gru": Case(recurrent(GRU), floats, ("mask",)),
+    "gru everything": Case(recurrent(GRU, **GATES), floats, BOTH),
+    "gru reset before": Case(recurrent(GRU, reset_after=False, zero_output_for_mask=True, **GATES), floats, BOTH),
+    "simple": Case(recurrent(SimpleRNN, use_bias=False), floats, ("mask",)),
+    "simple everything": Case(recurrent(SimpleRNN, activation="relu", **GATES), floats, BOTH),
     "dense": Case(lambda dtype: Dense(H, "gelu", dtype=dtype), floats),
     "dense softmax": Case(lambda dtype: Dense(1000, "softmax", dtype=dtype), floats),
     "log_softmax": Case(lambda dtype: Activation("log_softmax", dtype=dtype), floats),
@@ -110,7 +129,7 @@ def test_any_cut_gives_the_bits_of_one_run(built: Any) -> None:
     layer, x, flags = built
     in_time = time_axes(layer, x)
     whole, whole_state = layer.run(x, **flags)
-    initial = {} if not isinstance(layer, LSTM) else {"initial_state": list(layer.initial_state(B))}
+    initial = {} if not isinstance(layer, Recurrent) else {"initial_state": list(layer.initial_state(B))}
     for cuts in ([0, 1, T], [0, 4, 4, 5, T], list(range(T + 1))):
         state, parts = None, []
         for start, stop in itertools.pairwise(cuts):
