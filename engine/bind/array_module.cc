@@ -5,6 +5,9 @@
 #include <nanobind/stl/string.h>
 
 #include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "everystep.h"
 
@@ -75,9 +78,9 @@ Run<Real> run_arguments(int cell, int activation, int recurrent_activation, cons
 }
 
 template <class Real>
-void run_arrays(int cell, int activation, int recurrent_activation, In<Real> x, nb::tuple start, Flags mask,
-                Flags resets, nb::tuple reset, In<Real> dropout, In<Real> recurrent_dropout, bool backwards,
-                In<Real> packed, Out<Real> h, Out<Real> c, Out<Real> gates, Out<Real> tape, nb::tuple last) {
+Run<Real> forward(int cell, int activation, int recurrent_activation, In<Real> x, nb::tuple start, Flags mask,
+                  Flags resets, nb::tuple reset, In<Real> dropout, In<Real> recurrent_dropout, bool backwards,
+                  In<Real> packed, Out<Real> h, Out<Real> c, Out<Real> gates, Out<Real> tape, nb::tuple last) {
   auto run = run_arguments<Real>(cell, activation, recurrent_activation, x, start, mask, resets, reset, dropout,
                                  recurrent_dropout, backwards);
   run.packed = packed.data();
@@ -86,8 +89,35 @@ void run_arrays(int cell, int activation, int recurrent_activation, In<Real> x, 
   run.gates = data(gates);
   run.tape = data(tape);
   data<Out<Real>>(last, run.last);
-  const nb::gil_scoped_release unlocked;
-  everystep::run<Real>(&run);
+  return run;
+}
+
+// A function that makes one run, and one that makes several, side by side, of tuples of the same arguments.
+template <class Real, class... Arguments>
+void define_runs(nb::module_& m, Run<Real> (*forward)(Arguments...), const auto&... names) {
+  m.def(
+      "run",
+      [forward](Arguments... arguments) {
+        const Run<Real> run = forward(arguments...);
+        const nb::gil_scoped_release unlocked;
+        everystep::run<Real>(&run);
+      },
+      names...);
+  m.def(sizeof(Real) == 4 ? "run_together_float32" : "run_together_float64", [forward](nb::list calls) {
+    std::vector<Run<Real>> runs;
+    for (nb::handle call : calls) {
+      const auto take = [&]<std::size_t... k>(std::index_sequence<k...>) {
+        const auto one = [&]<class Argument>(std::size_t at, std::type_identity<Argument>) {
+          const nb::object value = call[at];
+          return value.is_none() ? Argument{} : nb::cast<Argument>(value);
+        };
+        return forward(one(k, std::type_identity<Arguments>{})...);
+      };
+      runs.push_back(take(std::index_sequence_for<Arguments...>{}));
+    }
+    const nb::gil_scoped_release unlocked;
+    everystep::run<Real>(runs.data(), static_cast<int>(runs.size()));
+  });
 }
 
 template <class Real>
@@ -145,10 +175,10 @@ void define(nb::module_& m) {
   const auto strict = [](const char* name) { return nb::arg(name).noconvert(); };
   const auto maybe = [](const char* name) { return nb::arg(name).noconvert().none(); };
   m.def("pack", pack_cell<Real>, nb::arg("cell"), strict("kernel"), strict("recurrent_kernel"), maybe("bias"));
-  m.def("run", run_arrays<Real>, nb::arg("cell"), nb::arg("activation"), nb::arg("recurrent_activation"), strict("x"),
-        nb::arg("start"), maybe("mask"), maybe("resets"), nb::arg("reset"), maybe("dropout"),
-        maybe("recurrent_dropout"), nb::arg("backwards"), strict("packed"), maybe("h"), maybe("c"), maybe("gates"),
-        maybe("tape"), nb::arg("last"));
+  define_runs<Real>(m, forward<Real>, nb::arg("cell"), nb::arg("activation"), nb::arg("recurrent_activation"),
+                    strict("x"), nb::arg("start"), maybe("mask"), maybe("resets"), nb::arg("reset"), maybe("dropout"),
+                    maybe("recurrent_dropout"), nb::arg("backwards"), strict("packed"), maybe("h"), maybe("c"),
+                    maybe("gates"), maybe("tape"), nb::arg("last"));
   m.def("run_backward", run_backward_arrays<Real>, nb::arg("cell"), nb::arg("activation"),
         nb::arg("recurrent_activation"), strict("x"), nb::arg("start"), maybe("mask"), maybe("resets"),
         nb::arg("reset"), maybe("dropout"), maybe("recurrent_dropout"), nb::arg("backwards"), strict("kernel"),

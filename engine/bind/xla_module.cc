@@ -1,9 +1,12 @@
 // The engine for XLA: two calls of its foreign function interface, and a Python module that hands them to JAX.
-// `everystep/keras/adapters/jax.py` promises every shape and dtype. What a call goes without is an array of shape (0).
+// A call makes one run or several, side by side: its attributes have a number for each run, its arrays those of the
+// first run, then those of the second. `everystep/keras/adapters/jax.py` promises every shape and dtype. What a run
+// goes without is an array of shape (0).
 #include <nanobind/nanobind.h>
 
 #include <memory>
 #include <new>
+#include <vector>
 
 #include "everystep.h"
 #include "xla/ffi/api/ffi.h"
@@ -15,7 +18,7 @@ namespace everystep {
 namespace {
 
 // The arrays of a call, in this order; `jax.py` names them in the same one.
-enum Input {
+enum Input : int {
   x,
   h0,
   c0,
@@ -30,8 +33,8 @@ enum Input {
   recurrent_dropout,
   of_run
 };
-enum Output { h, c, gates, tape, last_h, last_c };
-enum InputBackward { h_was = of_run, c_was, tape_was, d_h, d_c, d_gates, d_last_h, d_last_c };
+enum Output { h, c, gates, tape, last_h, last_c, written };
+enum InputBackward { h_was = of_run, c_was, tape_was, d_h, d_c, d_gates, d_last_h, d_last_c, of_backward };
 enum OutputBackward {
   d_x,
   d_h0,
@@ -42,7 +45,8 @@ enum OutputBackward {
   d_reset_h,
   d_reset_c,
   d_dropout,
-  d_recurrent_dropout
+  d_recurrent_dropout,
+  gradients
 };
 
 template <class Real>
@@ -51,15 +55,17 @@ Real* data(const ffi::AnyBuffer& buffer) {
   return given ? static_cast<Real*>(buffer.untyped_data()) : nullptr;
 }
 
+// The arrays of one of the runs.
 template <class Real>
 struct Arrays {
   const ffi::RemainingArgs& in;
   const ffi::RemainingRets& out;
-  ffi::AnyBuffer buffer(int which) const { return in.get<ffi::AnyBuffer>(which).value(); }
+  int first_in, first_out;
+  ffi::AnyBuffer buffer(int which) const { return in.get<ffi::AnyBuffer>(first_in + which).value(); }
   const Real* input(int which) const { return data<Real>(buffer(which)); }
   const bool* flags(int which) const { return data<bool>(buffer(which)); }
   Real* recorded(int which) const { return data<Real>(buffer(which)); }  // an output of the run, now only read
-  Real* output(int which) const { return data<Real>(*out.get<ffi::AnyBuffer>(which).value()); }
+  Real* output(int which) const { return data<Real>(*out.get<ffi::AnyBuffer>(first_out + which).value()); }
 };
 
 // Room for packed weights that this thread keeps: a training step packs them anew, always to the same size.
@@ -102,21 +108,18 @@ Kernels<Real> kernels(const Arrays<Real>& arrays) {
 }
 
 template <class Real>
-void forward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
+Run<Real> forward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
   Run<Real> run = run_arguments(cell, backwards, arrays);
-  Real* const packed = room<Real>(packed_size<Real>(cell.kind, run.I, run.H));
-  pack<Real>(cell.kind, run.I, run.H, kernels(arrays), packed);
-  run.packed = packed;
   run.h = arrays.output(h);
   run.c = arrays.output(c);
   run.gates = arrays.output(gates);
   run.tape = arrays.output(tape);
   run.last[0] = arrays.output(last_h), run.last[1] = arrays.output(last_c);
-  everystep::run<Real>(&run);
+  return run;
 }
 
 template <class Real>
-void backward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
+RunBackward<Real> backward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
   RunBackward<Real> args{};
   args.run = run_arguments(cell, backwards, arrays);
   args.run.h = arrays.recorded(h_was);
@@ -135,17 +138,52 @@ void backward(const Cell& cell, bool backwards, const Arrays<Real>& arrays) {
   args.d_reset[0] = arrays.output(d_reset_h), args.d_reset[1] = arrays.output(d_reset_c);
   args.d_dropout = arrays.output(d_dropout);
   args.d_recurrent_dropout = arrays.output(d_recurrent_dropout);
-  run_backward<Real>(&args);
+  return args;
 }
 
+// Packs the weights of all runs.
+template <class Real>
+void pack_all(std::vector<Run<Real>>& runs, const std::vector<Arrays<Real>>& arrays) {
+  const auto size = [](const Run<Real>& run) {  // in whole cache lines
+    return (packed_size<Real>(run.cell.kind, run.I, run.H) + 15) / 16 * 16;
+  };
+  int64_t all = 0;
+  for (const Run<Real>& run : runs) all += size(run);
+  Real* packed = room<Real>(all);
+  for (std::size_t k = 0; k < runs.size(); ++k) {
+    Run<Real>& run = runs[k];
+    pack<Real>(run.cell.kind, run.I, run.H, kernels(arrays[k]), packed);
+    run.packed = packed;
+    packed += size(run);
+  }
+}
+
+using Numbers = ffi::Span<const int64_t>;
+
 template <bool kBackward>
-ffi::Error call(int64_t kind, int64_t activation, int64_t recurrent_activation, bool backwards, ffi::RemainingArgs in,
-                ffi::RemainingRets out) {
-  const Cell cell{static_cast<CellKind>(kind), static_cast<Activation>(activation),
-                  static_cast<Activation>(recurrent_activation)};
+ffi::Error call(Numbers kinds, Numbers activations, Numbers recurrent_activations, Numbers backwards,
+                ffi::RemainingArgs in, ffi::RemainingRets out) {
   const auto with = [&](auto real) {
-    const Arrays<decltype(real)> arrays{in, out};
-    kBackward ? backward(cell, backwards, arrays) : forward(cell, backwards, arrays);
+    using Real = decltype(real);
+    std::vector<std::conditional_t<kBackward, RunBackward<Real>, Run<Real>>> calls;
+    std::vector<Arrays<Real>> arrays;
+    for (std::size_t k = 0; k < kinds.size(); ++k) {
+      const int which = static_cast<int>(k);
+      arrays.push_back({in, out, which * (kBackward ? int{of_backward} : int{of_run}),
+                        which * (kBackward ? int{gradients} : int{written})});
+      const Cell cell{static_cast<CellKind>(kinds[k]), static_cast<Activation>(activations[k]),
+                      static_cast<Activation>(recurrent_activations[k])};
+      if constexpr (kBackward)
+        calls.push_back(backward(cell, backwards[k] != 0, arrays[k]));
+      else
+        calls.push_back(forward(cell, backwards[k] != 0, arrays[k]));
+    }
+    if constexpr (kBackward) {
+      run_backward<Real>(calls.data(), static_cast<int>(calls.size()));
+    } else {
+      pack_all(calls, arrays);
+      everystep::run<Real>(calls.data(), static_cast<int>(calls.size()));
+    }
   };
   try {
     switch (in.get<ffi::AnyBuffer>(x).value().element_type()) {
@@ -159,13 +197,13 @@ ffi::Error call(int64_t kind, int64_t activation, int64_t recurrent_activation, 
   return ffi::Error::Success();
 }
 
-#define EVERYSTEP_BINDING                     \
-  (ffi::Ffi::Bind()                           \
-       .Attr<int64_t>("cell")                 \
-       .Attr<int64_t>("activation")           \
-       .Attr<int64_t>("recurrent_activation") \
-       .Attr<bool>("backwards")               \
-       .RemainingArgs()                       \
+#define EVERYSTEP_BINDING                      \
+  (ffi::Ffi::Bind()                            \
+       .Attr<Numbers>("cells")                 \
+       .Attr<Numbers>("activations")           \
+       .Attr<Numbers>("recurrent_activations") \
+       .Attr<Numbers>("backwards")             \
+       .RemainingArgs()                        \
        .RemainingRets())
 XLA_FFI_DEFINE_HANDLER(run_handler, call<false>, EVERYSTEP_BINDING);
 XLA_FFI_DEFINE_HANDLER(run_backward_handler, call<true>, EVERYSTEP_BINDING);

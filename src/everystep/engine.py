@@ -168,24 +168,9 @@ def run(
         ShapeError, DtypeError: an array does not fit. OptionError: an unknown activation, or `cells` of a cell
             that has one state.
     """
-    _check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
-    (B, T, _), H, G = x.shape, packed.units, len(packed.cell.gates)
-    arguments = _arguments(
-        packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, activation, recurrent_activation
-    )
-    arguments["backwards"] = backwards
-    two = len(packed.cell.states) > 1
-    if cells and not two:
-        raise _no_cell_state("cells", packed.cell)
-    dtype = packed.data.dtype
-    h = np.empty((B, T, H), dtype) if sequences or record else None
-    c = np.empty((B, T, H), dtype) if cells or (record and two) else None
-    g = np.empty((B, T, G, H), dtype) if gates else None
-    tape = np.empty((B, T, packed.cell.taped, H), dtype) if record else None
-    last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
-    _engine.run(**arguments, packed=packed.data, h=h, c=c, gates=g, tape=tape, last=last)
-    kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
-    return Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
+    call, outputs = _prepare(**locals())  # all the arguments, by name
+    _engine.run(*call)
+    return outputs
 
 
 def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
@@ -200,7 +185,14 @@ def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
     Raises:
         ShapeError, DtypeError, OptionError: as `run`.
     """
-    return [run(**call) for call in calls]
+    prepared = [_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls]
+    dtypes = {call["packed"].data.dtype.name for call in calls}
+    if len(dtypes) == 1:
+        getattr(_engine, f"run_together_{dtypes.pop()}")([call for call, _ in prepared])
+    else:
+        for call, _ in prepared:
+            _engine.run(*call)
+    return [outputs for _, outputs in prepared]
 
 
 def step(
@@ -421,6 +413,35 @@ def activation_code(argument: str, name: str) -> int:
     return code
 
 
+def _prepare(
+    packed: Packed,
+    x: Array,
+    states: Sequence[Array],
+    *,
+    backwards: bool,
+    sequences: bool,
+    cells: bool,
+    gates: bool,
+    record: bool,
+    **options: Any,
+) -> tuple[tuple[Any, ...], Outputs]:
+    """The native call of a run, its arguments in their order, and the outputs that it will have written."""
+    _check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
+    (B, T, _), H, G, dtype = x.shape, packed.units, len(packed.cell.gates), packed.data.dtype
+    arguments = _arguments(packed, x, T, states, **options) | {"backwards": backwards}
+    two = len(packed.cell.states) > 1
+    if cells and not two:
+        raise _no_cell_state("cells", packed.cell)
+    h = np.empty((B, T, H), dtype) if sequences or record else None
+    c = np.empty((B, T, H), dtype) if cells or (record and two) else None
+    g = np.empty((B, T, G, H), dtype) if gates else None
+    tape = np.empty((B, T, packed.cell.taped, H), dtype) if record else None
+    last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+    kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
+    outputs = Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
+    return (*arguments.values(), packed.data, h, c, g, tape, last), outputs
+
+
 def _arguments(
     packed: Packed,
     x: Array,
@@ -434,7 +455,7 @@ def _arguments(
     activation: str,
     recurrent_activation: str,
 ) -> dict[str, Any]:
-    """What `run` and `run_backward` hand on, checked."""
+    """What `run` and `run_backward` hand on, checked, in the order in which the native call takes it."""
     B, G, dtype = x.shape[0], len(packed.cell.gates), packed.data.dtype
     start = _check_states("states", packed, states, B)
     return {

@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_batching import custom_vmap
 
 from everystep.cells import CELLS, Cell
@@ -21,6 +22,8 @@ from everystep.engine import Outputs, activation_code
 from everystep.errors import DifferentiationError, DtypeError, OptionError, ShapeError
 
 Tensor = Any  # a jax.Array or a tracer of one
+T = TypeVar("T")
+Each = tuple[T, ...]  # one for each of the runs that are made together
 
 OLDEST_JAXLIB = (0, 7, 2)  # the one whose headers the XLA module is compiled against
 
@@ -36,12 +39,12 @@ class Options(NamedTuple):
     cells: bool
     gates: bool
 
-    def attributes(self) -> dict[str, Any]:
-        """The attributes of a foreign call."""
+    def attributes(self) -> dict[str, int]:
+        """What a foreign call is told of this run, beside its arrays."""
         return {
-            "cell": list(CELLS).index(self.cell),
-            "activation": activation_code("activation", self.activation),
-            "recurrent_activation": activation_code("recurrent_activation", self.recurrent_activation),
+            "cells": list(CELLS).index(self.cell),
+            "activations": activation_code("activation", self.activation),
+            "recurrent_activations": activation_code("recurrent_activation", self.recurrent_activation),
             "backwards": self.backwards,
         }
 
@@ -122,10 +125,42 @@ def run(
         OptionError: `cells` of a cell that has one state.
         DifferentiationError: when a derivative of its gradient is taken.
     """
+    options, inputs = _prepare(**locals())  # all the arguments, by name
+    return _run((options,), (inputs,))[0]
+
+
+def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
+    """Several runs that do not wait for each other, such as the two directions of a bidirectional layer.
+
+    Args:
+        calls: the arguments of `run` for each, by name; of one dtype and one batch size.
+    """
+    options, inputs = zip(*(_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls), strict=True)
+    alike = {(one.x.shape[0], one.x.dtype.name) for one in inputs}
+    if len(alike) > 1:
+        raise ShapeError(f"runs are made together of one batch size and dtype; got {sorted(alike)}")
+    return list(_run(options, inputs))
+
+
+def _prepare(
+    cell: str,
+    x: Tensor,
+    states: Sequence[Tensor],
+    kernel: Tensor,
+    recurrent_kernel: Tensor,
+    bias: Tensor | None,
+    *,
+    mask: Tensor | None,
+    resets: Tensor | None,
+    reset_states: Sequence[Tensor] | None,
+    dropout: Tensor | None,
+    recurrent_dropout: Tensor | None,
+    **options: Any,
+) -> tuple[Options, Inputs]:
+    """The two halves of a run's arguments, checked."""
     of = CELLS[cell]
-    if cells and len(of.states) == 1:
+    if options["cells"] and len(of.states) == 1:
         raise OptionError(f"a {cell} has no cell state: its only state is its output")
-    options = Options(cell, activation, recurrent_activation, backwards, sequences, cells, gates)
     h0, c0 = _pair("states", of, states)
     reset_h, reset_c = (None, None)
     if resets is not None:
@@ -133,49 +168,46 @@ def run(
     weights = (kernel, recurrent_kernel, bias)
     inputs = Inputs(x, h0, c0, *weights, mask, resets, reset_h, reset_c, dropout, recurrent_dropout)
     _check(of, inputs)
-    return _run(options, inputs)
-
-
-def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
-    """Several runs that do not wait for each other, such as the two directions of a bidirectional layer.
-
-    Args:
-        calls: the arguments of `run` for each, by name.
-    """
-    return [run(**call) for call in calls]
+    return Options(cell, **options), inputs
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _run(options: Options, inputs: Inputs) -> Outputs:
-    found = _forward(options, inputs, record=False)
-    return _outputs(options, found)
+def _run(options: Each[Options], inputs: Each[Inputs]) -> Each[Outputs]:
+    return _outputs(options, _forward(options, inputs, record=False))
 
 
-def _run_forward(options: Options, inputs: Inputs) -> tuple[Outputs, Any]:
+def _run_forward(options: Each[Options], inputs: Each[Inputs]) -> tuple[Each[Outputs], Any]:
     found = _forward(options, inputs, record=True)
-    return _outputs(options, found), (inputs, found.h, found.c, found.tape)
+    return _outputs(options, found), (inputs, [(one.h, one.c, one.tape) for one in found])
 
 
-def _run_backward(options: Options, kept: Any, d: Outputs) -> tuple[Inputs]:
-    inputs, *recorded = kept
-    d_last_h, d_last_c = (*d.states, None)[:2]
-    d_h: Tensor | None = d.h
-    if not options.sequences:  # then h is the last h once more
-        d_h, d_last_h = None, d_last_h + d.h
-    return (_backward(options, inputs, [*recorded, d_h, d.cells, d.gates, d_last_h, d_last_c]),)
+def _run_backward(options: Each[Options], kept: Any, d: Each[Outputs]) -> tuple[Each[Inputs]]:
+    inputs, recorded = kept
+    arriving = []
+    for of, one in zip(options, d, strict=True):
+        d_last_h, d_last_c = (*one.states, None)[:2]
+        d_h: Tensor | None = one.h
+        if not of.sequences:  # then h is the last h once more
+            d_h, d_last_h = None, d_last_h + one.h
+        arriving.append((d_h, one.cells, one.gates, d_last_h, d_last_c))
+    read = tuple((*i, *r, *a) for i, r, a in zip(inputs, recorded, arriving, strict=True))
+    return (_backward(options, inputs, read),)
 
 
 _run.defvjp(_run_forward, _run_backward)
 
 
-def _outputs(options: Options, found: Results) -> Outputs:
-    h: Tensor = found.h if options.sequences else found.last_h
-    return Outputs(
-        h=h,
-        states=(found.last_h,) if found.last_c is None else (found.last_h, found.last_c),
-        cells=found.c if options.cells else None,
-        gates=found.gates if options.gates else None,
-    )
+def _outputs(options: Each[Options], found: Each[Results]) -> Each[Outputs]:
+    def outputs(of: Options, one: Results) -> Outputs:
+        h: Tensor = one.h if of.sequences else one.last_h
+        return Outputs(
+            h=h,
+            states=(one.last_h,) if one.last_c is None else (one.last_h, one.last_c),
+            cells=one.c if of.cells else None,
+            gates=one.gates if of.gates else None,
+        )
+
+    return tuple(outputs(*each) for each in zip(options, found, strict=True))
 
 
 def _pair(name: str, cell: Cell, states: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
@@ -206,10 +238,34 @@ def _check(cell: Cell, inputs: Inputs) -> None:
 # ---- The two calls ----
 
 
-def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
+def _forward(options: Each[Options], inputs: Each[Inputs], record: bool) -> Each[Results]:
+    asked = tuple(_asked(of, arrays, record) for of, arrays in zip(options, inputs, strict=True))
+
+    @custom_vmap
+    def call(inputs: Each[Inputs]) -> list[Tensor]:
+        batch = inputs[0].x.shape[0]  # B, or what vmap has folded into it
+        shapes = [None if shape is None else (batch, *shape[1:]) for one in asked for shape in one]
+        return _call("everystep_run", inputs, shapes, options)
+
+    @call.def_vmap
+    def call_mapped(size: int, mapped: list[Any], inputs: Each[Inputs]) -> tuple[list[Tensor], list[bool]]:
+        if any(getattr(one, name) for one in mapped[0] for name in WEIGHTS):
+            found = _one_by_one(call, mapped, inputs)
+        else:
+            B = inputs[0].x.shape[1 if mapped[0][0].x else 0]
+            folded = tuple(_fold(size, *one) for one in zip(mapped[0], inputs, strict=True))
+            found = [v.reshape(size, B, *v.shape[1:]) for v in call(folded)]
+        return found, [True] * len(found)
+
+    found = _spread(_no_derivative(call)(inputs), [shape for one in asked for shape in one])
+    return tuple(Results(*found[k : k + len(Results._fields)]) for k in range(0, len(found), len(Results._fields)))
+
+
+def _asked(options: Options, inputs: Inputs, record: bool) -> Results:
+    """The shapes of what a run writes."""
     (B, T, _), H, cell = inputs.x.shape, inputs.h0.shape[1], CELLS[options.cell]
     two = inputs.c0 is not None
-    asked = Results(
+    return Results(
         h=(B, T, H) if options.sequences or record else None,
         c=(B, T, H) if options.cells or (record and two) else None,
         gates=(B, T, len(cell.gates), H) if options.gates else None,
@@ -218,51 +274,38 @@ def _forward(options: Options, inputs: Inputs, record: bool) -> Results:
         last_c=(B, H) if two else None,
     )
 
-    @custom_vmap
-    def call(inputs: Inputs) -> list[Tensor]:
-        batch = inputs.x.shape[0]  # B, or what vmap has folded into it
-        shapes = [None if shape is None else (batch, *shape[1:]) for shape in asked]
-        return _call("everystep_run", inputs, shapes, inputs.x.dtype, options)
 
-    @call.def_vmap
-    def call_mapped(size: int, mapped: list[Inputs], inputs: Inputs) -> tuple[list[Tensor], list[bool]]:
-        if any(getattr(mapped[0], name) for name in WEIGHTS):
-            found = _one_by_one(call, mapped, inputs)
-        else:
-            B = inputs.x.shape[1 if mapped[0].x else 0]
-            found = [v.reshape(size, B, *v.shape[1:]) for v in call(_fold(size, mapped[0], inputs))]
-        return found, [True] * len(found)
-
-    return Results(*_spread(_no_derivative(call)(inputs), asked))
-
-
-def _backward(options: Options, inputs: Inputs, arriving: list[Tensor | None]) -> Inputs:
-    shapes = [None if v is None or v.dtype == bool else v.shape for v in inputs]
-    written = [shape for name, shape in zip(Inputs._fields, shapes, strict=True) if name not in FLAGS]
+def _backward(options: Each[Options], inputs: Each[Inputs], read: Each[Any]) -> Each[Inputs]:
+    shapes = [[None if v is None or v.dtype == bool else v.shape for v in one] for one in inputs]
+    written = [shape for one in shapes for name, shape in zip(Inputs._fields, one, strict=True) if name not in FLAGS]
 
     @custom_vmap
-    def call(inputs: Inputs, arriving: list[Tensor | None]) -> list[Tensor]:
-        return _call("everystep_run_backward", [*inputs, *arriving], written, inputs.x.dtype, options)
+    def call(read: Each[Any]) -> list[Tensor]:
+        return _call("everystep_run_backward", read, written, options)
 
     @call.def_vmap
-    def call_mapped(size: int, mapped: Any, *args: Any) -> tuple[list[Tensor], list[bool]]:
-        found: list[Tensor] = _one_by_one(call, mapped, *args)
+    def call_mapped(size: int, mapped: Any, read: Each[Any]) -> tuple[list[Tensor], list[bool]]:
+        found: list[Tensor] = _one_by_one(call, mapped, read)
         return found, [True] * len(found)
 
-    return Inputs(*_spread(_no_derivative(call)(inputs, arriving), shapes))
+    found = _spread(_no_derivative(call)(read), [shape for one in shapes for shape in one])
+    return tuple(Inputs(*found[k : k + len(Inputs._fields)]) for k in range(0, len(found), len(Inputs._fields)))
 
 
-def _call(target: str, arrays: Any, shapes: Any, dtype: Any, options: Options) -> list[Tensor]:
+def _call(target: str, read: Each[Any], shapes: Any, options: Each[Options]) -> list[Tensor]:
     """A foreign call; returns the results that have a shape, in their order."""
     _register()
+    dtype = read[0][0].dtype
     results = [jax.ShapeDtypeStruct((0,) if shape is None else shape, dtype) for shape in shapes]
     nothing = jnp.zeros((0,), dtype)
-    arguments = [nothing if v is None else v for v in arrays]
-    found = jax.ffi.ffi_call(target, results)(*arguments, **options.attributes())
+    arguments = [nothing if v is None else v for arrays in read for v in arrays]
+    each = [of.attributes() for of in options]
+    attributes = {name: np.array([one[name] for one in each], np.int64) for name in each[0]}
+    found = jax.ffi.ffi_call(target, results)(*arguments, **attributes)
     return [v for v, shape in zip(found, shapes, strict=True) if shape is not None]
 
 
-def _spread(found: list[Tensor], shapes: Any) -> list[Tensor | None]:
+def _spread(found: list[Tensor], shapes: list[Any]) -> list[Tensor | None]:
     """The results again with None where there is no shape."""
     left = iter(found)
     return [None if shape is None else next(left) for shape in shapes]
