@@ -19,7 +19,7 @@ from everystep.errors import DependencyError, UnsupportedError
 from everystep.keras import layers, models, namespace
 
 OURS = {
-    "layers": {"LSTM", "Bidirectional", "TimeDistributed"},
+    "layers": {"GRU", "LSTM", "RNN", "Bidirectional", "SimpleRNN", "TimeDistributed"},
     "models": {"Sequential", "load_model", "model_from_json"},
     "saving": {"load_model"},
     "": {"Sequential", "layers", "models", "saving"},
@@ -58,16 +58,24 @@ def test_modules_of_keras_import_under_our_name() -> None:
 def test_containers_refuse_additions_by_name(option: str) -> None:
     layer = layers.LSTM(2, name="mine", **{option: True})
     for make, advice in (
-        (lambda: layers.Bidirectional(layer), "call two LSTMs, the second with go_backwards=True"),
-        (
-            lambda: layers.Bidirectional(layers.LSTM(2), backward_layer=layer),
-            "call two LSTMs, the second with go_backwards=True",
-        ),
         (lambda: layers.TimeDistributed(layer), "Reshape"),
+        (lambda: layers.TimeDistributed(layers.Bidirectional(layer, name="mine")), "Reshape"),
         (lambda: models.Sequential([keras.Input((T, I)), layer]), "Model"),
+        (lambda: models.Sequential([keras.Input((T, I)), layers.Bidirectional(layer, name="mine")]), "Model"),
     ):
         with pytest.raises(UnsupportedError, match=f"layer 'mine' has {option}; .*functional API: .*{advice}"):
             make()
+
+
+@pytest.mark.parametrize("option", ["return_cell_sequences", "return_gates"])
+@pytest.mark.parametrize("options", [{}, {"return_sequences": True}, {"return_state": True}], ids=str)
+def test_containers_of_keras_refuse_additions_when_they_call(option: str, options: dict[str, bool]) -> None:
+    """Stacked as if they were one tensor, h and c of equal shapes would pass for an output."""
+    rng = np.random.default_rng(2)
+    layer = layers.LSTM(2, **{option: True}, **options)
+    for container, shape in ((keras.layers.Bidirectional, (B, T, I)), (keras.layers.TimeDistributed, (B, 3, T, I))):
+        with pytest.raises(UnsupportedError, match=rf"layer '.*lstm.*' has {option}; containers of Keras's own"):
+            container(layer)(rng.normal(size=shape))
 
 
 def test_containers_give_keras_numbers() -> None:

@@ -80,7 +80,7 @@ def test_routes_of_a_model() -> None:
         "both/backward_c": "engine",
         "d": "loop",
     }
-    assert found["d"].reason == "Keras's own GRU"
+    assert found["d"].reason == "Keras's own GRU; everystep.keras.with_engine(model) replaces it"
     assert "encoder/a        engine  jax, float32" in str(found).splitlines()
     assert routes(shared) == {"b": ("loop", "activation 'tanh' is not one that the engine has")}
 

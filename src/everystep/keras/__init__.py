@@ -1,7 +1,7 @@
 """Keras 3 with its recurrent layers replaced by everystep's: same arguments, same weights, every state in reach.
 
 Code written for `tensorflow.keras` or `keras` works with the name replaced by `everystep.keras`: every public
-name of Keras 3 is here, and is Keras's own but for the LSTM, the containers that hold one, and what loads a model.
+name of Keras 3 is here, and is Keras's own but for the recurrent layers, what wraps one, and what loads a model.
 """
 
 from typing import Any

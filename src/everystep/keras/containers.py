@@ -7,29 +7,7 @@ from typing import Any
 import keras
 
 from everystep.errors import UnsupportedError
-
-ADDITIONS = ("return_cell_sequences", "return_gates")
-
-
-@keras.saving.register_keras_serializable("everystep")
-class Bidirectional(keras.layers.Bidirectional):
-    """Keras's Bidirectional; refuses a layer with `return_cell_sequences` or `return_gates`."""
-
-    def __init__(
-        self,
-        layer: keras.Layer,
-        merge_mode: str | None = "concat",
-        weights: Any = None,
-        backward_layer: keras.Layer | None = None,
-        **kwargs: Any,
-    ) -> None:
-        for given in (layer, backward_layer):
-            _refuse_additions(
-                given,
-                "Bidirectional merges one output of each direction",
-                "call two LSTMs, the second with go_backwards=True, and merge their outputs yourself",
-            )
-        super().__init__(layer, merge_mode, weights, backward_layer, **kwargs)
+from everystep.keras.recurrent import ADDITIONS
 
 
 @keras.saving.register_keras_serializable("everystep")
@@ -40,7 +18,7 @@ class TimeDistributed(keras.layers.TimeDistributed):
         _refuse_additions(
             layer,
             "TimeDistributed stacks one output of its layer",
-            "fold the outer time axis into the batch with Reshape, and call the LSTM on that",
+            "fold the outer time axis into the batch with Reshape, and call the layer on that",
         )
         super().__init__(layer, **kwargs)
 

@@ -16,41 +16,43 @@ from keras.src.models.functional import Functional, functional_like_constructor
 from keras.src.saving.serialization_lib import SafeModeScope
 
 from everystep.errors import OptionError, UnsupportedError
-from everystep.keras.containers import ADDITIONS, Bidirectional, Sequential, TimeDistributed
+from everystep.keras.bidirectional import Bidirectional
+from everystep.keras.cell import cells_of
+from everystep.keras.containers import Sequential, TimeDistributed
+from everystep.keras.gru import GRU
 from everystep.keras.lstm import LSTM
-from everystep.keras.route import hard_sigmoid_keras2
+from everystep.keras.recurrent import OPTIONS, Recurrent
+from everystep.keras.rnn import RNN
+from everystep.keras.route import hard_sigmoid_keras2, is_replaceable
+from everystep.keras.simple_rnn import SimpleRNN
 
 Config = dict[str, Any]
-OPTIONS = (*ADDITIONS, "trainable_initial_state")  # of our LSTM, unknown to Keras's
 ACTIVATIONS = ("activation", "recurrent_activation")  # where a layer's config names a function
+OURS = {cls.__name__: cls for cls in (LSTM, GRU, SimpleRNN, RNN, Bidirectional, TimeDistributed)}
 STOCK = {  # the class that replaces ours: the name ours is saved under -> the module of Keras's
-    keras.saving.get_registered_name(cls): module
-    for cls, module in (
-        (LSTM, "keras.layers"),
-        (Bidirectional, "keras.layers"),
-        (TimeDistributed, "keras.layers"),
-        (Sequential, "keras"),
-    )
+    keras.saving.get_registered_name(cls): "keras" if cls is Sequential else "keras.layers"
+    for cls in (*OURS.values(), Sequential)
 }
 
 
 def with_engine(model: keras.Model) -> keras.Model:
-    """A new model with the same weights and compiled state, its LSTMs everystep's; `model` is left as it is.
+    """A new model with the same weights and compiled state, its recurrent layers ours; `model` is left as it is.
 
-    Nested, shared and wrapped layers are replaced too. A GRU, SimpleRNN or RNN stays Keras's.
+    Nested, shared and wrapped layers are replaced too, and what wraps them.
 
     Raises:
-        UnsupportedError: the model cannot be rebuilt from its config, or its own code makes a stock LSTM.
+        UnsupportedError: the model cannot be rebuilt from its config, or its own code makes a stock recurrent layer.
     """
     _check(model)
 
     def swap(entry: Config) -> Config:
-        if (entry.get("module"), entry["class_name"]) != ("keras.layers", "LSTM"):
+        cls = OURS.get(entry["class_name"])
+        if cls is None or entry.get("module") != "keras.layers":
             return entry
-        return {**entry, "module": LSTM.__module__, "registered_name": keras.saving.get_registered_name(LSTM)}
+        return {**entry, "module": cls.__module__, "registered_name": keras.saving.get_registered_name(cls)}
 
     converted = _rebuild(model, swap)
-    _refuse_leftover(converted, keras.layers.LSTM, "everystep.keras.layers.LSTM")
+    _refuse_leftover(converted, is_replaceable, "everystep.keras.layers")
     return converted
 
 
@@ -60,17 +62,17 @@ def without_engine(model: keras.Model) -> keras.Model:
     Saved, it opens where everystep is not installed.
 
     Raises:
-        UnsupportedError: a layer uses what Keras's LSTM does not have, or the model cannot be rebuilt.
+        UnsupportedError: a layer uses what Keras's does not have, or the model cannot be rebuilt.
     """
     _check(model)
     for layer in model._flatten_layers():
-        if isinstance(layer, LSTM):
-            used = [option for option in OPTIONS if getattr(layer, option)]
+        if isinstance(layer, (Recurrent, Bidirectional)):
+            used = [option for option in OPTIONS if getattr(layer, option, False)]
             if any(node.arguments.kwargs.get("resets") is not None for node in layer._inbound_nodes):
                 used.append("resets")
             if used:
                 raise UnsupportedError(
-                    f"layer {layer.name!r} uses {', '.join(used)}, which Keras's LSTM does not have. "
+                    f"layer {layer.name!r} uses {', '.join(used)}, which Keras's {type(layer).__name__} does not have. "
                     "Build the model without it to move it to stock Keras."
                 )
 
@@ -82,7 +84,7 @@ def without_engine(model: keras.Model) -> keras.Model:
         return {**entry, "module": stock, "registered_name": None, "config": config}
 
     converted = _rebuild(model, swap)
-    _refuse_leftover(converted, LSTM, "keras.layers.LSTM")
+    _refuse_leftover(converted, lambda layer: type(layer) in OURS.values(), "keras.layers")
     return converted
 
 
@@ -90,7 +92,7 @@ def model_from_config(config: Config, weights: list[np.ndarray[Any, Any]]) -> ke
     """A Keras model of a serialized config and its weights.
 
     Args:
-        config: in Keras 3's format. LSTM entries may be everystep's, and an activation may be "hard_sigmoid_keras2".
+        config: in Keras 3's format. Recurrent layers may be everystep's, an activation may be "hard_sigmoid_keras2".
         weights: in the order of `model.get_weights()`.
     """
     ours = {hard_sigmoid_keras2.__name__: keras.saving.serialize_keras_object(hard_sigmoid_keras2)}
@@ -211,11 +213,13 @@ def _copy_state(old: keras.Model, new: keras.Model) -> None:
     for source, target in zip(old_layers, new_layers, strict=True):
         if isinstance(source, keras.layers.RNN) and source.states is not None:
             _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
-        if isinstance(source, keras.layers.LSTM):
+        if hasattr(source, "use_cudnn"):
             target.use_cudnn = source.use_cudnn
-            for name in ("implementation", "dropout_mask_count"):  # how many dropout masks a call draws
-                if hasattr(source.cell, name):
-                    setattr(target.cell, name, getattr(source.cell, name))
+        if isinstance(source, keras.layers.RNN):
+            for cell, twin in zip(cells_of(source), cells_of(target), strict=True):
+                for name in ("implementation", "dropout_mask_count"):  # how many dropout masks a call draws
+                    if hasattr(cell, name):
+                        setattr(twin, name, getattr(cell, name))
         if isinstance(source, keras.Model) and getattr(source, "optimizer", None) is not None:
             _copy_optimizer(source, target, twins)
 
@@ -255,10 +259,10 @@ def _assign(targets: list[Any], sources: list[Any]) -> None:
         target.trainable = source.trainable
 
 
-def _refuse_leftover(model: keras.Model, cls: Any, wanted: str) -> None:
+def _refuse_leftover(model: keras.Model, is_left: Callable[[keras.Layer], bool], wanted: str) -> None:
     for layer in model._flatten_layers():
-        if layer.__class__ is cls:
+        if is_left(layer):
             raise UnsupportedError(
                 f"layer {layer.name!r} is made by the code of a custom class, not from the model's "
-                f"config, so it cannot be replaced: use {wanted} in that code"
+                f"config, so it cannot be replaced: use {wanted}.{type(layer).__name__} in that code"
             )

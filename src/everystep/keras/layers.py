@@ -1,13 +1,17 @@
-"""Keras's layers, with the LSTM, and what wraps one, replaced by everystep's."""
+"""Keras's layers, the recurrent ones and what wraps one replaced by everystep's. Cells are Keras's own."""
 
 from typing import Any
 
 import keras
 
-from everystep.keras.containers import Bidirectional, TimeDistributed
+from everystep.keras.bidirectional import Bidirectional
+from everystep.keras.containers import TimeDistributed
+from everystep.keras.gru import GRU
 from everystep.keras.lstm import LSTM
+from everystep.keras.rnn import RNN
+from everystep.keras.simple_rnn import SimpleRNN
 
-__all__ = ["LSTM", "Bidirectional", "TimeDistributed"]
+__all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "SimpleRNN", "TimeDistributed"]
 __all__.extend(name for name in dir(keras.layers) if name not in __all__ and not name.startswith("_"))
 
 

@@ -10,6 +10,7 @@ import keras
 
 from everystep.cells import ACTIVATIONS
 from everystep.errors import OptionError
+from everystep.keras.cell import cells_of, functions, kind_of
 
 ADAPTERS = {"jax": "everystep.keras.adapters.jax"}  # Keras backend -> the module that runs the engine under it
 
@@ -76,12 +77,29 @@ def layer_route(layer: keras.layers.RNN) -> Route:
     """The route that this layer takes when it is called, whatever its options and its call's arguments."""
     if not hasattr(layer, "return_gates"):
         kind = type(layer).__name__
-        way = "; everystep.keras.with_engine(model) replaces it" if type(layer) is keras.layers.LSTM else ""
-        return Route("loop", f"Keras's own {kind}{way}")
-    obstacle = _obstacle(layer)
+        way = "; everystep.keras.with_engine(model) replaces it" if is_replaceable(layer) else ""
+        convolution = "; the engine has no convolutional cell" if kind.startswith("ConvLSTM") else ""
+        return Route("loop", f"Keras's own {kind}{way}{convolution}")
+    obstacle = foreign(layer) or _obstacle(layer)
     if obstacle:
         return Route("loop", obstacle)
     return Route("engine", f"{keras.backend.backend()}, {adapter().computes_in(layer.compute_dtype)}")
+
+
+def is_replaceable(layer: keras.Layer) -> bool:
+    """Whether this is a layer of Keras's own for which we have one that can run on the engine."""
+    one_cell = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+    return type(layer) in one_cell or (type(layer) is keras.layers.RNN and foreign(layer) is None)
+
+
+def foreign(layer: keras.layers.RNN) -> str | None:
+    """Why only Keras's own loop, through the layer's cell, can run this layer; None if we have its equations."""
+    for cell in cells_of(layer):
+        if kind_of(cell) is None:
+            return f"its cell {type(cell).__name__} is none of LSTMCell, GRUCell, SimpleRNNCell"
+        if cell.dtype_policy.name != layer.dtype_policy.name:
+            return f"its cell {cell.name!r} has the dtype {cell.dtype_policy.name}, the layer {layer.dtype_policy.name}"
+    return None
 
 
 def adapter() -> ModuleType:
@@ -102,10 +120,10 @@ def _obstacle(layer: Any) -> str | None:
         return f"mixed precision: computes in {layer.compute_dtype}, keeps weights in {layer.variable_dtype}"
     if layer.compute_dtype not in ("float32", "float64"):
         return f"dtype {layer.compute_dtype}; the engine has float32 and float64"
-    for argument in ("activation", "recurrent_activation"):
-        function = getattr(layer, argument)
-        if activation_name(function) is None:
-            name = getattr(function, "__name__", type(function).__name__)
-            return f"{argument} {name!r} is not one that the engine has"
+    for cell in cells_of(layer):
+        for argument, function in functions(cell).items():
+            if activation_name(function) is None:
+                name = getattr(function, "__name__", type(function).__name__)
+                return f"{argument} {name!r} is not one that the engine has"
     reason: str | None = adapter().unavailable()
     return reason
