@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <memory>
@@ -32,17 +33,22 @@ class Call {
  public:
   using Arrays = std::map<std::string, std::vector<Real>>;
 
-  Call(Shape shape, Options options, unsigned seed) : shape_(shape), options_(options), random_(seed) {
+  Call(CellKind kind, Shape shape, Options options, unsigned seed)
+      : kind(kind), shape_(shape), options_(options), random_(seed) {
     const auto [B, T, I, H] = shape;
-    fill("x", B * T * I), fill("h0", B * H), fill("c0", B * H);
+    fill("x", B * T * I);
+    for (int s = 0; s < S; ++s) fill(kStart[s], B * H);
     fill("kernel", I * G * H), fill("recurrent_kernel", H * G * H);
-    if (options.bias) fill("bias", G * H);
-    if (options.reset_states) fill("reset_h", B * H), fill("reset_c", B * H);
+    if (options.bias) fill("bias", biases(kind) * G * H);
+    for (int s = 0; s < S; ++s)
+      if (options.reset_states) fill(kReset[s], B * H);
     if (options.dropout) fill("dropout", G * B * I);
     if (options.recurrent_dropout) fill("recurrent_dropout", G * B * H);
     mask_ = flags(B * T), resets_ = flags(B * T);
   }
 
+  const CellKind kind;
+  const int G = gates(kind), S = states(kind);
   Arrays in, out;
 
   const Shape& shape() const { return shape_; }
@@ -68,7 +74,8 @@ class Call {
   }
 
   Call(const Call& other)
-      : in(other.in),
+      : kind(other.kind),
+        in(other.in),
         out(other.out),
         shape_(other.shape_),
         options_(other.options_),
@@ -78,49 +85,29 @@ class Call {
 
   // Runs; `wanted` has bits for h, c, gates and tape. Their arrays are NaN before, so that a gap would show.
   void run(int wanted = 15) {
-    const auto [B, T, I, H] = shape_;
-    std::vector<Real> unaligned(packed_size<Real>(CellKind::lstm, I, H) + 64 / sizeof(Real));
-    Real* const packed = aligned(unaligned.data());
-    pack<Real>(CellKind::lstm, I, H, kernels(), packed);
-    out.clear();
-    Run<Real> call = arguments();
-    call.packed = packed;
-    if (wanted & 1) call.h = room("h", B * T * H);
-    if (wanted & 2) call.c = room("c", B * T * H);
-    if (wanted & 4) call.gates = room("gates", B * T * G * H);
-    if (wanted & 8) call.tape = room("tape", B * T * G * H);
-    call.last[0] = room("last_h", B * H);
-    call.last[1] = room("last_c", B * H);
+    const Run<Real> call = prepare(wanted);
     everystep::run(&call);
+  }
+
+  static void run_together(std::vector<Call>& calls) {
+    std::vector<Run<Real>> runs;
+    for (Call& call : calls) runs.push_back(call.prepare(15));
+    everystep::run(runs.data(), static_cast<int>(runs.size()));
   }
 
   // The gradients of sum(d * out), after a run; `d` by the names of `out`, a missing one standing for zeros.
   Arrays gradients(const Arrays& d) {
-    const auto [B, T, I, H] = shape_;
     Arrays found;
-    const auto to = [&](const char* name, int64_t n) {
-      found[name].assign(n, nan());
-      return found[name].data();
-    };
-    const auto of = [&](const char* name) { return d.count(name) ? d.at(name).data() : nullptr; };
-    RunBackward<Real> call{};
-    call.run = arguments();
-    call.run.h = out["h"].data(), call.run.c = out["c"].data(), call.run.tape = out["tape"].data();
-    call.kernels = kernels();
-    call.d_h = of("h"), call.d_c = of("c"), call.d_gates = of("gates");
-    call.d_last[0] = of("last_h"), call.d_last[1] = of("last_c");
-    call.d_x = to("x", B * T * I);
-    call.d_start[0] = to("h0", B * H), call.d_start[1] = to("c0", B * H);
-    call.d_kernel = to("kernel", I * G * H);
-    call.d_recurrent_kernel = to("recurrent_kernel", H * G * H);
-    if (options_.bias) call.d_bias = to("bias", G * H);
-    if (options_.resets && options_.reset_states)
-      call.d_reset[0] = to("reset_h", B * H), call.d_reset[1] = to("reset_c", B * H);
-    else if (options_.resets)  // what they go back to is then h0 and c0, whose gradients these are a part of
-      call.d_reset[0] = to("also h0", B * H), call.d_reset[1] = to("also c0", B * H);
-    if (options_.dropout) call.d_dropout = to("dropout", G * B * I);
-    if (options_.recurrent_dropout) call.d_recurrent_dropout = to("recurrent_dropout", G * B * H);
+    const RunBackward<Real> call = prepare_backward(d, found);
     run_backward(&call);
+    return found;
+  }
+
+  static std::vector<Arrays> gradients_together(std::vector<Call>& calls, const std::vector<Arrays>& d) {
+    std::vector<Arrays> found(calls.size());
+    std::vector<RunBackward<Real>> backward;
+    for (size_t k = 0; k < calls.size(); ++k) backward.push_back(calls[k].prepare_backward(d[k], found[k]));
+    run_backward(backward.data(), static_cast<int>(backward.size()));
     return found;
   }
 
@@ -128,16 +115,62 @@ class Call {
   Arrays arriving() {
     const auto [B, T, I, H] = shape_;
     Arrays d;
-    for (const auto& [name, n] : std::map<std::string, int64_t>{
-             {"h", B * T * H}, {"c", B * T * H}, {"gates", B * T * G * H}, {"last_h", B * H}, {"last_c", B * H}})
-      d[name] = numbers(n);
+    d["h"] = numbers(B * T * H), d["gates"] = numbers(B * T * G * H);
+    if (S > 1) d["c"] = numbers(B * T * H);
+    for (int s = 0; s < S; ++s) d[kLast[s]] = numbers(B * H);
     return d;
   }
 
-  static constexpr int G = 4;
+  static constexpr const char* kStart[] = {"h0", "c0"};
+  static constexpr const char* kAlsoStart[] = {"also h0", "also c0"};
+  static constexpr const char* kReset[] = {"reset_h", "reset_c"};
+  static constexpr const char* kLast[] = {"last_h", "last_c"};
 
  private:
   static Real nan() { return std::numeric_limits<Real>::quiet_NaN(); }
+
+  Run<Real> prepare(int wanted) {
+    const auto [B, T, I, H] = shape_;
+    packed_.assign(packed_size<Real>(kind, I, H) + 64 / sizeof(Real), nan());
+    Real* const packed = aligned(packed_.data());
+    pack<Real>(kind, I, H, kernels(), packed);
+    out.clear();
+    Run<Real> call = arguments();
+    call.packed = packed;
+    if (wanted & 1) call.h = room("h", B * T * H);
+    if (wanted & 2 && S > 1) call.c = room("c", B * T * H);
+    if (wanted & 4) call.gates = room("gates", B * T * G * H);
+    if (wanted & 8) call.tape = room("tape", B * T * taped(kind) * H);
+    for (int s = 0; s < S; ++s) call.last[s] = room(kLast[s], B * H);
+    return call;
+  }
+
+  RunBackward<Real> prepare_backward(const Arrays& d, Arrays& found) {
+    const auto [B, T, I, H] = shape_;
+    const auto to = [&](const char* name, int64_t n) {
+      found[name].assign(n, nan());
+      return found[name].data();
+    };
+    const auto of = [&](const char* name) { return d.count(name) ? d.at(name).data() : nullptr; };
+    RunBackward<Real> call{};
+    call.run = arguments();
+    call.run.h = out["h"].data(), call.run.tape = out["tape"].data();
+    if (S > 1) call.run.c = out["c"].data();
+    call.kernels = kernels();
+    call.d_h = of("h"), call.d_c = of("c"), call.d_gates = of("gates");
+    for (int s = 0; s < S; ++s) call.d_last[s] = of(kLast[s]);
+    call.d_x = to("x", B * T * I);
+    for (int s = 0; s < S; ++s) call.d_start[s] = to(kStart[s], B * H);
+    call.d_kernel = to("kernel", I * G * H);
+    call.d_recurrent_kernel = to("recurrent_kernel", H * G * H);
+    if (options_.bias) call.d_bias = to("bias", biases(kind) * G * H);
+    // Without reset states, resets go back to h0 and c0, and these are a part of their gradients.
+    for (int s = 0; s < S && options_.resets; ++s)
+      call.d_reset[s] = to(options_.reset_states ? kReset[s] : kAlsoStart[s], B * H);
+    if (options_.dropout) call.d_dropout = to("dropout", G * B * I);
+    if (options_.recurrent_dropout) call.d_recurrent_dropout = to("recurrent_dropout", G * B * H);
+    return call;
+  }
 
   std::vector<Real> numbers(int64_t n) {
     std::normal_distribution<double> normal(0, 0.5);
@@ -173,12 +206,13 @@ class Call {
 
   Run<Real> arguments() const {
     Run<Real> call{};
-    call.cell = {CellKind::lstm, options_.activation, options_.recurrent_activation};
+    call.cell = {kind, options_.activation, options_.recurrent_activation};
     call.B = shape_.B, call.T = shape_.T, call.I = shape_.I, call.H = shape_.H;
     call.x = find("x");
-    call.start[0] = find("h0"), call.start[1] = find("c0");
-    call.reset[0] = options_.reset_states ? find("reset_h") : call.start[0];
-    call.reset[1] = options_.reset_states ? find("reset_c") : call.start[1];
+    for (int s = 0; s < S; ++s) {
+      call.start[s] = find(kStart[s]);
+      call.reset[s] = options_.reset_states ? find(kReset[s]) : call.start[s];
+    }
     call.mask = options_.mask ? mask_.get() : nullptr;
     call.resets = options_.resets ? resets_.get() : nullptr;
     call.dropout = find("dropout");
@@ -190,8 +224,12 @@ class Call {
   Shape shape_;
   Options options_;
   std::mt19937 random_;
+  std::vector<Real> packed_;
   std::unique_ptr<bool[]> mask_, resets_;
 };
+
+constexpr CellKind kEveryCell[] = {CellKind::lstm, CellKind::gru, CellKind::gru_reset_before, CellKind::simple};
+static_assert(std::size(kEveryCell) == kCells);
 
 template <class Real>
 bool same_bits(const std::vector<Real>& a, const std::vector<Real>& b) {

@@ -33,10 +33,10 @@ void check_bits(int threads, Call<Real>& call, const typename Call<Real>::Arrays
 }
 
 template <class Real>
-void check_threads() {
+void check_threads(CellKind kind) {
   for (const auto& [shape, options] : kCases) {
     set_num_threads(1);
-    Call<Real> call(shape, options_of(options), 1);
+    Call<Real> call(kind, shape, options_of(options), 1);
     const auto d = call.arriving();
     call.run();
     const auto out = call.out;
@@ -67,7 +67,9 @@ void check_threads() {
 }  // namespace everystep::tests
 
 int main() {
-  everystep::tests::check_threads<float>();
-  everystep::tests::check_threads<double>();
+  for (const everystep::CellKind kind : everystep::tests::kEveryCell) {
+    everystep::tests::check_threads<float>(kind);
+    everystep::tests::check_threads<double>(kind);
+  }
   return everystep::tests::failures() > 0;
 }

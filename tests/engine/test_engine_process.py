@@ -292,9 +292,10 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in /proc")
-def test_ten_thousand_steps_in_constant_memory() -> None:
+@EVERY_CELL
+def test_ten_thousand_steps_in_constant_memory(cell: str) -> None:
     """Python's own allocations do not grow, and the process stays within one mebibyte: 105 bytes a step."""
-    call = case(np.random.default_rng(8), 2, 1, 8, 33, np.float32, has=("bias",))
+    call = case(np.random.default_rng(8), 2, 1, 8, 33, np.float32, cell=cell, has=("bias",))
     packed, x_t = call.packed(), np.ascontiguousarray(call.arrays["x"][:, 0])
     states: Any = tuple(s.copy() for s in call.states())
 
