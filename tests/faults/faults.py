@@ -1,54 +1,14 @@
-"""The faults that `plant.py` plants: each a text that stands exactly once in its file, and what takes its place."""
+"""The faults that `plant.py` plants: in the loops, the vectors and Python here, in each cell and the oracle beside."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-ENGINE = tuple(f"tests/engine/test_engine_{part}.py" for part in ("gradients", "values", "bits", "process"))
-ACTIVATIONS = ("tests/engine/test_engine_activations.py",)
-ORACLE = ("tests/test_equations.py",)
-KERAS = tuple(f"tests/keras/test_keras_{part}.py" for part in ("route", "additions", "lstm"))
-
-LSTM, FORWARD, BACKWARD = "engine/cells/lstm.h", "engine/sequence_forward.h", "engine/sequence_backward.h"
-
-
-class Fault(NamedTuple):
-    what: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...] = ENGINE
-
+from cell_faults import CELL_FAULTS
+from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
+from oracle_faults import ORACLE_FAULTS
 
 FAULTS = [
-    # ---- The cell ----
-    Fault(
-        "input and forget gates swapped",
-        LSTM,
-        "const Vec<Real> i = policy.recurrent(z[I]);\n    const Vec<Real> f = policy.recurrent(z[F]);",
-        "const Vec<Real> i = policy.recurrent(z[F]);\n    const Vec<Real> f = policy.recurrent(z[I]);",
-    ),
-    Fault("no tanh on the way out", LSTM, "state[h] = o * policy.act(state[c]);", "state[h] = o * state[c];"),
-    Fault(
-        "gradient: the forget gate's term missing",
-        LSTM,
-        "dz[F] = fma<Real>(dc, before[c], d_gates[F])",
-        "dz[F] = d_gates[F]",
-    ),
-    Fault(
-        "gradient: h's way into c missing",
-        LSTM,
-        "const Vec<Real> dc = fma<Real>(d[h] * o, policy.act_slope(a_tape, a), d[c]);",
-        "const Vec<Real> dc = d[c];",
-    ),
-    Fault("gradient: what arrives at a gate dropped", LSTM, "dz[C] = fma<Real>(dc, i, d_gates[C])", "dz[C] = dc * i"),
-    Fault("gradient: c goes back through the wrong gate", LSTM, "d[c] = dc * f;", "d[c] = dc * o;"),
-    Fault(
-        "gradient: c of after the step, for c of before",
-        LSTM,
-        "fma<Real>(dc, before[c], d_gates[F])",
-        "fma<Real>(dc, after[c], d_gates[F])",
-    ),
+    *CELL_FAULTS,
+    *ORACLE_FAULTS,
     # ---- Forward ----
     Fault(
         "a masked step carries c and forgets h",
@@ -210,6 +170,19 @@ FAULTS = [
         '"reset": start,',
     ),
     Fault(
+        "engine.py: the states' gradients change places",
+        "src/everystep/engine.py",
+        'd_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),',
+        'd_last=tuple(checked[f"d_states[{k}]"] for k in reversed(range(len(cell.states)))),',
+    ),
+    Fault(
+        "engine.py: the gradient of a state that a cell has not is dropped",
+        "src/everystep/engine.py",
+        "if d_cells is not None and len(cell.states) == 1:",
+        "if False:",
+        ERRORS,
+    ),
+    Fault(
         "keras/lstm.py: the mask is dropped",
         "src/everystep/keras/lstm.py",
         "            mask=mask,\n            resets=resets,",
@@ -229,26 +202,5 @@ FAULTS = [
         "for new, old in ((h_t, h), (c_t, c))]",
         "for new, old in ((h_t, h), (c_t, 0 * c))]",
         KERAS,
-    ),
-    Fault(
-        "equations.py: a wrong term in the gradient",
-        "tests/equations.py",
-        "(df + dc * c) * ds(zf),",
-        "(df + dc * c_new) * ds(zf),",
-        ORACLE,
-    ),
-    Fault(
-        "equations.py: the gradient runs on through a reset",
-        "tests/equations.py",
-        "dh, dc = np.where(again, 0, dh), np.where(again, 0, dc)\n    return",
-        "pass\n    return",
-        ORACLE,
-    ),
-    Fault(
-        "equations.py: the wrong gate lets c out",
-        "tests/equations.py",
-        "h_new = o * a(c_new)",
-        "h_new = f * a(c_new)",
-        ORACLE,
     ),
 ]

@@ -22,7 +22,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from faults import FAULTS, Fault
+from fault import Fault
+from faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPILE = [os.environ.get("CXX", "c++"), "-std=c++20", "-O1", "-fPIC", "-pthread", "-fvisibility=default", "-Iengine"]
@@ -68,7 +69,8 @@ def compile_kernels(tree: Path, real: str, to: Path) -> None:
 
 
 def link(tree: Path, objects: list[Path]) -> None:
-    rest = ["engine/dispatch.cc", "engine/scratch.cc", "engine/threads.cc", "engine/tests/stand_ins.cc"]
+    rest = [str(file) for file in (tree / "engine").glob("*.cc") if file.name != "kernels.cc"]
+    rest.append("engine/tests/stand_ins.cc")
     to = tree / "src" / "everystep" / "libeverystep_engine.so"
     _run([*COMPILE, "-shared", *rest, *map(str, objects), "-o", str(to)], tree)
 
@@ -105,7 +107,7 @@ def try_fault(fault: Fault, unfaulted: Path) -> tuple[bool, str]:
         copy(tree)
         plant(fault, tree)
         objects = [unfaulted / "float.o", unfaulted / "double.o"]
-        if fault.file.startswith("engine/") and fault.file.endswith(".h"):
+        if fault.file == "engine/kernels.cc" or (fault.file.startswith("engine/") and fault.file.endswith(".h")):
             objects[1] = tree / "double.o"
             compile_kernels(tree, "double", objects[1])
         link(tree, objects)
