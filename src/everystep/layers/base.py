@@ -48,7 +48,7 @@ class Layer(Operation):
     our_module: ClassVar[str | None] = None  # where everystep.keras has a class of its own of this name
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
     passes_mask: bool = True  # whether compute_mask is to be asked at all
-    any_dtype: ClassVar[bool] = False  # whether inputs may be of another dtype than the layer
+    any_dtype: bool = False  # whether inputs may be of another dtype than the layer
     config_names: ClassVar[tuple[str, ...]] = ()  # the arguments, kept as attributes, in the order of Keras's config
 
     def __init__(

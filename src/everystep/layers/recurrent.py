@@ -82,7 +82,7 @@ class Recurrent(Layer):
 
     def initial_state(self, batch_size: int) -> tuple[Any, ...]:
         """The states before the first step, (B,H) each: the trainable ones, else zeros."""
-        return self._grouped([cell.first_states(batch_size) for cell in self.cells])
+        return self.grouped([cell.first_states(batch_size) for cell in self.cells])
 
     def run(  # type: ignore[override]
         self,
@@ -95,7 +95,7 @@ class Recurrent(Layer):
     ) -> tuple[Any, State]:
         """Whole sequences (B,T,I), from `state` on, by default the initial one; other arguments as in a call."""
         (found,) = run_together(self.calls(inputs, state, initial_state, mask, resets))
-        return self._outputs(found), self._grouped(found.states)
+        return self._outputs(found), self.grouped(found.states)
 
     def calls(self, inputs: Any, state: State, initial_state: Any, mask: Array | None, resets: Array | None) -> Calls:
         """The calls of the engine that make a run, one after the other, for whoever makes them: see `run_together`."""
@@ -157,7 +157,7 @@ class Recurrent(Layer):
             found = found.above(engine.Outputs(new[0], new, c, gates))
         if self.zero_output_for_mask and mask is not None:
             found = found._replace(h=_zero_where_masked(found.h, mask))
-        return self._outputs(found), self._grouped(found.states)
+        return self._outputs(found), self.grouped(found.states)
 
     def step_obstacle(self) -> str | None:
         return "go_backwards=True begins with the last step" if self.go_backwards else None
@@ -171,7 +171,8 @@ class Recurrent(Layer):
         """The last states in the structure in which Keras returns them."""
         return tuple(list(one) for one in states) if self.stacked else states[0]
 
-    def _grouped(self, states: list[tuple[Array, ...]]) -> tuple[Any, ...]:
+    def grouped(self, states: list[tuple[Array, ...]]) -> tuple[Any, ...]:
+        """The states of each cell as `run` and `step` hand them on."""
         return tuple(states) if self.stacked else states[0]
 
     def _starts(self, state: State, initial_state: Any, B: int) -> tuple[list[Any], list[Any]]:
@@ -260,11 +261,14 @@ class Recurrent(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         (B, T, _), H = input_shape, self.cells[-1].units
         shapes: list[Any] = [(B, T, H) if self.return_sequences else (B, H)]
-        if self.return_state:
-            states = [[(B, cell.units)] * len(cell.spec.states) for cell in self.cells]
-            shapes += [one[0] if len(one) == 1 else one for one in states] if self.stacked else states[0]
-        shapes += self.addition_shapes(B, T)[0] + self.addition_shapes(B, T)[1]
+        cells, gates = self.addition_shapes(B, T)
+        shapes += [*(self.state_shapes(B) if self.return_state else ()), *cells, *gates]
         return shapes if len(shapes) > 1 else shapes[0]
+
+    def state_shapes(self, B: int | None) -> list[Any]:
+        """The shapes of the last states, in the structure in which Keras's symbolic calls return them."""
+        states: list[Any] = [[(B, cell.units)] * len(cell.spec.states) for cell in self.cells]
+        return [one[0] if len(one) == 1 else one for one in states] if self.stacked else list(states[0])
 
     def addition_shapes(self, B: int | None, T: int | None) -> tuple[list[Shape], list[Shape]]:
         """The shapes of c at every step, and of the gates, as far as they are asked for."""
@@ -274,9 +278,12 @@ class Recurrent(Layer):
 
     def output_words(self) -> list[str]:
         words = ["h at every step" if self.return_sequences else "h at the last step"]
-        states = [f"last {letter}{self._of(cell)}" for cell in self.cells for letter in cell.spec.states]
         cells, gates = self.addition_words()
-        return words + states * self.return_state + cells + gates
+        return words + self.state_words() * self.return_state + cells + gates
+
+    def state_words(self) -> list[str]:
+        """What the last states are called."""
+        return [f"last {letter}{self._of(cell)}" for cell in self.cells for letter in cell.spec.states]
 
     def addition_words(self) -> tuple[list[str], list[str]]:
         """What c at every step, and the gates, are called, as far as they are asked for."""

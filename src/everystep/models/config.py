@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from everystep import layers
 from everystep.errors import UnsupportedError
 from everystep.layers.base import ours
+from everystep.layers.composite import Composite
 from everystep.layers.operation import Config, Operation
 from everystep.layers.tensor import Node, Tensor
 
@@ -100,14 +101,14 @@ def keras_weights(model: Model) -> list[Any]:
     paths: dict[int, str] = {}
 
     def visit(inner: Any, path: str) -> None:
-        for layer in inner.layers:
+        for layer in inner.inner:
             here = f"{path}{layer.name}"
             if paths.setdefault(id(layer), here) != here and layer.count_params():
                 raise UnsupportedError(
                     f"layer {here!r} is also {paths[id(layer)]!r}; Keras would make two layers of that config and "
                     "train them apart. Build the model under everystep.keras instead, and set its weights"
                 )
-            if hasattr(layer, "layers"):
+            if isinstance(layer, Composite):
                 visit(layer, f"{here}/")
 
     visit(model, "")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from everystep.errors import GraphError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.base import Layer, State
-from everystep.layers.checks import require_arrays, require_list, shapes_of, sizes_fit, whole_number
+from everystep.layers.checks import require_arrays, shapes_of, sizes_fit, whole_number
+from everystep.layers.composite import Composite
 from everystep.layers.input import InputLayer
 from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, pack
@@ -22,7 +23,7 @@ from everystep.models.pickled import put_together, taken_apart
 from everystep.models.summary import summary_text
 
 
-class Model(Layer):
+class Model(Composite):
     """Everything between some inputs and some outputs: Keras's functional Model, to run.
 
     A model is a layer too: called on tensors it takes its place in another model, with its weights.
@@ -148,48 +149,13 @@ class Model(Layer):
             f"model {self.name!r} has no layer {name!r}; it has {', '.join(repr(layer.name) for layer in self.layers)}"
         )
 
-    def flat_layers(self) -> Iterator[Layer]:
-        """The layers that hold weights themselves, those of nested models in their place, each once."""
-        seen: set[int] = set()
-        for layer in self.layers:
-            for inner in layer.flat_layers() if isinstance(layer, Model) else (layer,):
-                if id(inner) not in seen:
-                    seen.add(id(inner))
-                    yield inner
-
-    # ---- Weights ----
+    @property
+    def inner(self) -> list[Layer]:
+        return self.layers
 
     @property
-    def named_weights(self) -> dict[str, Array]:
-        """Every weight by layer and name, "lstm/kernel", in Keras's order; read-only views."""
-        return {f"{layer.name}/{name}": w for layer in self.flat_layers() for name, w in layer.named_weights.items()}
-
-    @property
-    def weights(self) -> list[Array]:
-        return [weight for layer in self.flat_layers() for weight in layer.weights]
-
-    def get_weights(self) -> list[Array]:
-        return [weight for layer in self.flat_layers() for weight in layer.get_weights()]
-
-    def set_weights(self, weights: Any) -> None:
-        require_list(f"model {self.name!r}", weights)
-        layers = list(self.flat_layers())
-        counts = [len(layer.weights) for layer in layers]
-        if len(weights) != sum(counts):
-            raise ShapeError(f"model {self.name!r} has {sum(counts)} weights; got {len(weights)}")
-        before = [layer.get_weights() for layer in layers]
-        try:
-            at = 0
-            for layer, count in zip(layers, counts, strict=True):
-                layer.set_weights(list(weights[at : at + count]))
-                at += count
-        except Exception:  # all or nothing
-            for layer, old in zip(layers, before, strict=True):
-                layer.set_weights(old)
-            raise
-
-    def count_params(self) -> int:
-        return sum(layer.count_params() for layer in self.flat_layers())
+    def what(self) -> str:
+        return "model"
 
     # ---- Running ----
 

@@ -12,9 +12,11 @@ from typing import Any
 from everystep import layers
 from everystep.errors import EverystepError, GraphError, UnsupportedError
 from everystep.layers.base import Layer
+from everystep.layers.composite import Composite
 from everystep.layers.masks import KINDS, MaskOperation
 from everystep.layers.naming import with_article
 from everystep.layers.operation import Config, Operation
+from everystep.layers.refused import ConvLSTM
 from everystep.layers.tensor import Node, Tensor
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
@@ -26,6 +28,7 @@ LAYERS: dict[tuple[str, str], type[Layer]] = {
     for module in (layer.module, layer.our_module)
     if module
 }
+SUPPORTED = sorted({name for (_, name), layer in LAYERS.items() if not issubclass(layer, ConvLSTM)})
 FUNCTIONAL = (("keras.src.models.functional", "Functional"), ("keras", "Functional"), ("keras.models", "Functional"))
 SEQUENTIAL = (
     ("keras", "Sequential"),
@@ -87,7 +90,7 @@ class Reader:
         elif kind[0] == MaskOperation.module and kind[1] in KINDS:
             made = MaskOperation(kind[1], **entry["config"])
         elif kind in LAYERS:
-            made = _layer(LAYERS[kind], entry["config"], path)
+            made = self.layer(LAYERS[kind], entry["config"], path)
         else:
             if kind[1] in {name for _, name in LAYERS}:
                 raise UnsupportedError(
@@ -97,10 +100,27 @@ class Reader:
                 )
             raise UnsupportedError(
                 f"layer {path!r} is {with_article(kind[1])} ({kind[0]}), which is not supported; supported are "
-                f"{', '.join(sorted({name for _, name in LAYERS}))}, Functional and Sequential"
+                f"{', '.join(SUPPORTED)}, Functional and Sequential"
             )
         self.made[path] = made
         return made
+
+    def layer(self, cls: type[Layer], config: Config, path: str) -> Layer:
+        """A layer of its config, and first those that it is made of."""
+        if issubclass(cls, Composite):
+
+            def made(value: Any) -> Any:
+                if isinstance(value, list):
+                    return [made(one) for one in value]
+                return self.operation(value, f"{path}/{value['config'].get('name')}") if value else None
+
+            config = {**config, **{argument: made(config[argument]) for argument in cls.parts if argument in config}}
+        try:
+            return cls(**config)
+        except EverystepError as error:
+            if "/" not in path:  # the message names the layer
+                raise
+            raise type(error)(f"in {path.rpartition('/')[0]!r}: {error}") from error
 
     def sequential(self, config: Config, path: str) -> Sequential:
         model = Sequential(name=config.get("name"), trainable=config.get("trainable", True))
@@ -150,15 +170,6 @@ class Reader:
             name=config.get("name"),
             trainable=config.get("trainable", True),
         )
-
-
-def _layer(cls: type[Layer], config: Config, path: str) -> Layer:
-    try:
-        return cls(**config)
-    except EverystepError as error:
-        if "/" not in path:  # the message names the layer
-            raise
-        raise type(error)(f"in {path.rpartition('/')[0]!r}: {error}") from error
 
 
 def _is_edge(value: Any) -> bool:
