@@ -8,7 +8,7 @@ ENGINE = tuple(f"tests/engine/test_engine_{part}.py" for part in ("gradients", "
 ACTIVATIONS = ("tests/engine/test_engine_activations.py",)
 ERRORS = ("tests/engine/test_engine_errors.py",)
 ORACLE = ("tests/test_equations.py",)
-KERAS = tuple(f"tests/keras/test_keras_{part}.py" for part in ("route", "additions", "lstm"))
+KERAS = tuple(f"tests/keras/test_keras_{part}.py" for part in ("route", "additions", "recurrent"))
 
 FORWARD, BACKWARD = "engine/sequence_forward.h", "engine/sequence_backward.h"
 
