@@ -15,6 +15,8 @@ _NAMES = {
     "Model": "everystep.models",
     "Sequential": "everystep.models",
     "from_keras": "everystep.saved.keras_config",
+    "from_torch": "everystep.saved.torch_models",
+    "to_torch": "everystep.saved.torch_models",
     "explain": "everystep.states.explain",
     "engine_info": "everystep.engine",
     "set_num_threads": "everystep.engine",
@@ -27,9 +29,11 @@ __all__ = [
     "engine_info",
     "explain",
     "from_keras",
+    "from_torch",
     "layers",
     "models",
     "set_num_threads",
+    "to_torch",
 ]
 
 

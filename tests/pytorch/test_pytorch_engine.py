@@ -10,13 +10,8 @@ import torch
 import torch_stack
 from rounding import assert_within
 from tolerances import assert_close64
+from torch_stack import KINDS
 
-KINDS = {
-    "lstm": (torch.nn.LSTM, {}),
-    "gru": (torch.nn.GRU, {}),
-    "tanh": (torch.nn.RNN, {}),
-    "relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
-}
 B, T, I, H = 4, 5, 3, 5
 LENGTHS = (5, 2, 4, 1)
 

@@ -25,6 +25,13 @@ from everystep import engine
 from everystep.cells import CELLS
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+# Every kind of module: its class, and with which options.
+KINDS: dict[str, Any] = {
+    "lstm": (torch.nn.LSTM, {}),
+    "gru": (torch.nn.GRU, {}),
+    "tanh": (torch.nn.RNN, {}),
+    "relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
+}
 # How PyTorch calls a module -> the engine's cell, and its activation.
 MODES = {
     "LSTM": ("lstm", "tanh"),

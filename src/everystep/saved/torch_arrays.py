@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from everystep.engine import FLOATS, Array
 from everystep.errors import DependencyError, DtypeError, OptionError
+from everystep.layers.tensor import Array
+
+FLOATS = {"F32": "float32", "F64": "float64"}  # as safetensors calls them, and as NumPy and PyTorch do
 
 
 class Source(NamedTuple):
@@ -73,7 +75,7 @@ def _from_file(path: Path, prefix: str, where: str) -> dict[str, Array]:
         state = {}
         for name in _under(list(file.keys()), prefix, where):
             dtype = file.get_slice(name).get_dtype()
-            if dtype not in ("F32", "F64"):
+            if dtype not in FLOATS:
                 raise _other_dtype(f"{where}: {name}", dtype)
             state[name[len(prefix) :]] = file.get_tensor(name)
         return state
@@ -89,7 +91,7 @@ def _under(names: list[str], prefix: str, where: str) -> list[str]:
 def _array(name: str, value: Any) -> Array:
     """A NumPy array, or a tensor of PyTorch: on the CPU, without its gradient."""
     dtype = str(value.dtype).removeprefix("torch.") if hasattr(value, "dtype") else type(value).__name__
-    if dtype not in [known.name for known in FLOATS]:
+    if dtype not in FLOATS.values():
         raise _other_dtype(name, dtype)
     return np.asarray(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
 

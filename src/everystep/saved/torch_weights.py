@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from everystep.engine import FLOATS, Array
 from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.tensor import Array
 
 GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}  # where our gates stand among PyTorch's, and theirs here
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -50,7 +50,7 @@ def read(state: Mapping[str, Array], where: str) -> Stack:
     """The weights in a state dict that holds nothing else.
 
     Args:
-        state: arrays by PyTorch's names.
+        state: arrays by PyTorch's names, float32 or float64.
         where: what the state dict is of, for messages.
 
     Raises:
@@ -131,8 +131,8 @@ def _kind(weight_hh: Array, where: str) -> str:
 def _check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     if array.shape != shape:
         raise ShapeError(f"{name} must be of shape {shape}; got {array.shape}")
-    if array.dtype != dtype or array.dtype not in FLOATS:
-        raise DtypeError(f"{name} must be float32 or float64, as all of them; got {array.dtype}: convert it first")
+    if array.dtype != dtype:
+        raise DtypeError(f"{name} must be {dtype}, as weight_hh_l0 is; got {array.dtype}: convert it first")
 
 
 def _few(names: list[str]) -> str:
