@@ -78,6 +78,15 @@ def _check_activations(layer: Any, path: str) -> None:
                 f"layer {path!r}: {argument} {name!r} is a function of {function.__module__}; everystep has those that "
                 "Keras names. Use one of them"
             )
+    for inner in _wrapped(layer):
+        _check_activations(inner, f"{path}/{inner.name}")
+
+
+def _wrapped(layer: Any) -> list[Any]:
+    """The layers and cells that a layer is made of, which no model lists."""
+    names = ("forward_layer", "backward_layer", "layer", "cell")
+    inner = [getattr(layer, name) for name in names if hasattr(getattr(layer, name, None), "get_config")]
+    return [*inner, *getattr(layer, "cells", ())]
 
 
 def _copy_weights(source: Any, target: Layer, path: str) -> None:

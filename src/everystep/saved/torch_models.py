@@ -80,8 +80,13 @@ def to_torch(model: Model | Layer) -> dict[str, Array]:
     Raises:
         UnsupportedError: what PyTorch's modules cannot express, by the layer's name: other activations, a GRU with
             reset_after=False, a trainable initial state, go_backwards outside of Bidirectional, ...
-        GraphError: a layer has no weights yet.
+        GraphError: a layer has no weights yet. OptionError: it is no layer of everystep.layers.
     """
+    if not isinstance(model, Layer):
+        raise OptionError(
+            f"to_torch takes a model or layer of everystep; got {type(model).__name__}. Of a Keras model, pass "
+            "everystep.from_keras(model)"
+        )
     layers = _chain(model) if isinstance(model, Model) else [model]
     stack = [_directions(layer) for layer in layers]
     first = stack[0][0]
@@ -144,8 +149,8 @@ def _directions(layer: Any) -> list[Any]:
     for one, backwards in zip(directions, (False, True), strict=False):
         if type(one) not in CLASSES.values():
             raise UnsupportedError(
-                f"to_torch takes an LSTM, GRU or SimpleRNN, also in a Bidirectional, or a model of them; got "
-                f"{type(one).__name__} {getattr(one, 'name', '')!r}"
+                f"to_torch takes an LSTM, GRU or SimpleRNN, also in a Bidirectional, or a model of them; layer "
+                f"{one.name!r} is {with_article(type(one).__name__)}"
             )
         if not one.built:
             raise GraphError(f"layer {one.name!r} has no weights yet: call it on its inputs first, to know their size")

@@ -78,9 +78,12 @@ def read(state: Mapping[str, Array], where: str) -> Stack:
         raise OptionError(f"{where} lacks {_few(missing)}: it has {_few(list(state))}")
     kind = _kind(state["weight_hh_l0"], where)
     H, G = state["weight_hh_l0"].shape[1], len(GATES[kind])
+    first = state["weight_ih_l0"].shape
+    if len(first) != 2:
+        raise ShapeError(f"{where}: weight_ih_l0 must be of shape ({G * H}, I); got {first}")
     stack: list[list[list[Array]]] = [[] for _ in range(layers)]
     for layer, _, suffix in places(layers, directions):
-        I = state["weight_ih_l0"].shape[-1] if layer == 0 else directions * H
+        I = first[1] if layer == 0 else directions * H
         shapes = dict(zip(PARTS, ((G * H, I), (G * H, H), (G * H,), (G * H,)), strict=True))
         arrays = [state[part + suffix] for part in parts]
         for part, array in zip(parts, arrays, strict=True):
