@@ -7,22 +7,63 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+import pytest
 
-from everystep.keras.layers import LSTM
+from everystep.cells import CELLS
+from everystep.keras import layers
 
 B, T, I, H = 3, 4, 2, 3
+NAMES = ("kernel", "recurrent_kernel", "bias")
+
+# Of each cell of everystep.cells: the class of its layer, and what makes that class have this cell.
+CLASSES: dict[str, tuple[str, dict[str, Any]]] = {
+    "lstm": ("LSTM", {}),
+    "gru": ("GRU", {}),
+    "gru_reset_before": ("GRU", {"reset_after": False}),
+    "simple": ("SimpleRNN", {}),
+}
+NOT_OF = {  # arguments that a class does not have
+    "LSTM": (),
+    "GRU": ("return_cell_sequences", "unit_forget_bias"),
+    "SimpleRNN": (
+        *("return_cell_sequences", "unit_forget_bias"),
+        *("implementation", "recurrent_activation", "use_cudnn"),
+    ),
+}
+every_cell = pytest.mark.parametrize("cell", list(CLASSES))
 
 
 def random_weights(layer: keras.Layer, rng: np.random.Generator) -> None:
     layer.set_weights([rng.normal(0, 0.7, w.shape) for w in layer.get_weights()])
 
 
+def make(names: Any, cell: str, units: int = H, **options: Any) -> Any:
+    """The layer of this cell that `names`, everystep.keras.layers or keras.layers, has; without what it has not."""
+    name, fixed = CLASSES[cell]
+    taken = {key: value for key, value in options.items() if key not in NOT_OF[name]}
+    return getattr(names, name)(units, **taken, **fixed)
+
+
+def states(rng: np.random.Generator, cell: str) -> list[np.ndarray]:
+    """(B,H) for each state of the cell."""
+    return [rng.normal(size=(B, H)) for _ in CELLS[cell].states]
+
+
+def weights_of(layer: Any) -> dict[str, np.ndarray]:
+    """By the names that the oracle knows them by."""
+    return dict(zip(NAMES, layer.get_weights(), strict=False))
+
+
+def found_of(run: Any) -> list[np.ndarray]:
+    """What the oracle found, in the order in which a layer returns all of it."""
+    return [run.h, *run.states, *([] if run.c is None else [run.c]), run.gates]
+
+
 def twins(
-    rng: np.random.Generator, shape: tuple[int, ...] = (B, T, I), ours: Any = (), **options: Any
+    rng: np.random.Generator, cell: str = "lstm", shape: tuple[int, ...] = (B, T, I), ours: Any = (), **options: Any
 ) -> tuple[Any, Any]:
     """Our layer with `options` and `ours`, and Keras's with `options`, built for `shape`, with the same weights."""
-    units = options.pop("units", H)
-    pair = LSTM(units, **options, **dict(ours)), keras.layers.LSTM(units, use_cudnn=False, **options)
+    pair = make(layers, cell, **options, **dict(ours)), make(keras.layers, cell, use_cudnn=False, **options)
     for layer in pair:
         layer.build(shape)
     random_weights(pair[0], rng)
