@@ -90,12 +90,17 @@ class Rounded:
     def __init__(self, value: Any, error: Any = None, sizes: Any = None, terms: int = 1) -> None:
         self.value = value
         self.error = np.zeros(np.shape(value)) if error is None else error  # of the terms
-        self.sizes = np.abs(value) if sizes is None else sizes  # the sum of the terms' absolute values
+        self._sizes = sizes
         self.terms = terms
+
+    @property
+    def sizes(self) -> Any:
+        """The sum of the terms' absolute values."""
+        return np.abs(self.value) if self._sizes is None else self._sizes
 
     def closed(self) -> tuple[Array, Array]:
         """The value, and its error when the sum is done."""
-        return self.value, self.error + (self.terms - 1) * EPS * self.sizes
+        return self.value, self.error if self.terms == 1 else self.error + (self.terms - 1) * EPS * self.sizes
 
     def __add__(self, other: Any) -> Rounded:
         b = _rounded(other)
