@@ -70,9 +70,9 @@ def test_every_activation_of_keras_is_the_engines(cell: str, name: str) -> None:
     with float64():
         ours, theirs = twins(rng, cell, activation=name, recurrent_activation=name, return_state=True, dtype="float64")
         assert layer_route(ours).name == "engine"
-        for layer in (ours, theirs):  # so small that an exponential of exponentials stays finite
+        for layer in (ours, theirs):
             layer.set_weights([0.3 * w for w in layer.get_weights()])
-        x = rng.normal(0, 0.5, (B, T, I))
+        x = rng.normal(0, 0.5, (B, 2, I))  # as small and short as this, an exponential of exponentials stays finite
         found = outputs(ours, x)
         assert np.isfinite(found[0]).all()
         assert_close64(found, outputs(theirs, x))
