@@ -1,30 +1,17 @@
 """A peer in a process of its own: `python worker.py PEER` tells its versions, then answers requests in lines of JSON.
 
-{"prepare": [B, T, I, H], "gradients": false, "save": path}  makes one call; its results go into an .npz file
-{"time": seconds}                                            makes calls for about that long; the seconds of each
+{"prepare": "gru", "shape": [B, T, I, H], "gradients": false, "save": path}  makes a call; its results go into an .npz
+{"time": seconds}                                  makes calls for about that long; the seconds of each
 """
 
 import importlib
 import json
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from problem import Problem, Shape
-
-
-def timed(call: Callable[[], Any], limit: float) -> list[float]:
-    """The seconds of each call, the first ones left out: caches and threads are cold then."""
-    for warm in (True, False):
-        taken: list[float] = []
-        end = time.perf_counter() + (limit / 5 if warm else limit)
-        while not taken or time.perf_counter() < end:
-            start = time.perf_counter_ns()
-            call()
-            taken.append((time.perf_counter_ns() - start) * 1e-9)
-    return taken
+from problem import LAYERS, Problem, Shape
+from timing import timed
 
 
 def main() -> None:
@@ -38,11 +25,12 @@ def main() -> None:
             return
         request = json.loads(line)
         if "prepare" in request:
-            call, arrays = peer.prepare(Problem(Shape(*request["prepare"])), request["gradients"])
-            np.savez(request["save"], **arrays(call()))
+            problem = Problem(LAYERS[request["prepare"]], Shape(*request["shape"]))
+            call, arrays = peer.prepare(problem, request["gradients"])
+            np.savez(request["save"], **dict(zip(problem.names, arrays(call()), strict=False)))
             answer = "ready"
         else:
-            answer = timed(call, request["time"])
+            (answer,) = timed([call], request["time"])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The engine from NumPy. Packing the weights is timed where they would have changed: with gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,27 +9,34 @@ from problem import Problem
 
 from everystep import engine
 
+PLAIN: Sequence[Mapping[str, Any]] = ({},)
+
 
 def versions() -> dict[str, str]:
     return {"numpy": np.__version__}
 
 
-def prepare(p: Problem, gradients: bool) -> tuple[Callable[[], Any], Callable[[Any], dict[str, Any]]]:
-    weights = (p.kernel, p.recurrent_kernel, p.bias)
-    packed = engine.pack("lstm", *weights)
+def prepare(
+    p: Problem, gradients: bool, runs: Sequence[Mapping[str, Any]] = PLAIN, arriving: Mapping[str, Any] = PLAIN[0]
+) -> tuple[Callable[[], Any], Callable[[Any], list[Any]]]:
+    """`runs`: the options of one run, or of each of several side by side; `arriving`: gradients beside that of h.
 
-    def forward() -> Any:
-        return engine.run(packed, p.x, (p.h0, p.c0))
+    Of several runs, the arrays are those of the first.
+    """
+    name, weights = p.layer.cell.name, p.weights
+    packed = engine.pack(name, *weights)
+    calls = [dict(packed=packed, x=p.x, states=p.states, **run) for run in runs]
+    forward = partial(engine.run, **calls[0]) if len(runs) == 1 else partial(engine.run_together, calls)
 
     def both() -> Any:
-        out = engine.run(engine.pack("lstm", *weights), p.x, (p.h0, p.c0), record=True)
-        return out, engine.run_backward(out.record, *weights, d_h=p.d_h)
+        fresh = [call | dict(packed=engine.pack(name, *weights), record=True) for call in calls]
+        outs = [engine.run(**fresh[0])] if len(runs) == 1 else engine.run_together(fresh)
+        return [(out, engine.run_backward(out.record, *weights, d_h=p.d_h, **arriving)) for out in outs]
 
-    def arrays(results: Any) -> dict[str, Any]:
+    def arrays(results: Any) -> list[Any]:
         if not gradients:
-            return {"h": results.h}
-        out, d = results
-        return dict(h=out.h, d_x=d.x, d_h0=d.states[0], d_c0=d.states[1], d_kernel=d.kernel,
-                    d_recurrent_kernel=d.recurrent_kernel, d_bias=d.bias)  # fmt: skip
+            return [results.h if len(runs) == 1 else results[0].h]
+        out, d = results[0]
+        return [out.h, d.x, *d.states, d.kernel, d.recurrent_kernel, d.bias]
 
     return both if gradients else forward, arrays

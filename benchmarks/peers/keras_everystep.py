@@ -1,21 +1,26 @@
-"""The engine from JAX: the layer of everystep.keras, under jit."""
+"""The engine from JAX: the layers of everystep.keras, under jit."""
 
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"
 
-from functools import partial
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
+
+from problem import Problem
 
 import everystep.keras
 from peers import keras_layers
 
-LAYER = everystep.keras.layers.LSTM
-prepare = partial(keras_layers.prepare, LAYER)
-
 
 def versions() -> dict[str, str]:
-    route = everystep.keras.routes(LAYER(1))
+    return {name: version(name) for name in ("keras", "jax")}
+
+
+def prepare(p: Problem, gradients: bool) -> tuple[Callable[[], Any], Callable[[Any], list[Any]]]:
+    layer = getattr(everystep.keras.layers, p.layer.name)
+    route = everystep.keras.routes(layer(1))
     if any(taken.name != "engine" for taken in route.values()):
         raise RuntimeError(f"everystep.keras does not run on the engine here:\n{route}")
-    return {name: version(name) for name in ("keras", "jax")}
+    return keras_layers.prepare(layer, p, gradients)

@@ -1,0 +1,40 @@
+"""What the results must be: those of the textbook loop in tests/equations, in float64."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from problem import Problem
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+
+import equations
+
+
+def reference(p: Problem, options: Mapping[str, Any] = {}, arriving: Mapping[str, Any] = {}) -> dict[str, np.ndarray]:
+    """`options` of the run, and `arriving` gradients beside that of h, as `equations` has them."""
+    x, d_h, *others = (array.astype(np.float64) for array in (p.x, p.d_h, *p.states, *p.weights))
+    states, weights = others[: len(p.states)], others[len(p.states) :]
+    names = (name.removeprefix("d_") for name in p.names[-len(weights) :])
+    out = equations.run(p.layer.cell.name, x, states, dict(zip(names, weights, strict=True)), **options)
+    found = equations.gradient(out, d_h=d_h, **arriving)
+    return {"h": out.h} | {name: found[name.removeprefix("d_")] for name in p.names[1:]}
+
+
+def check(what: str, p: Problem, gradients: bool, results: Mapping[str, Any], truth: Mapping[str, np.ndarray]) -> None:
+    """Stops at what computes something else.
+
+    A sum of n rounded products is off by at most about n epsilon of the sum of their sizes; n is I + H in a step, and
+    the gradients of the weights sum over B T of these.
+    """
+    tolerance = np.finfo(np.float32).eps * (p.shape.I + p.shape.H + p.shape.B * p.shape.T)
+    for name in p.names if gradients else p.names[:1]:
+        if results[name].shape != truth[name].shape:
+            raise SystemExit(f"{what} at {p.shape}: {name} is {results[name].shape}, not {truth[name].shape}")
+        error = np.abs(results[name] - truth[name]).max() / np.abs(truth[name]).max()
+        if not error <= tolerance:
+            raise SystemExit(f"{what} disagrees at {p.shape}: {name} is off by {error:.1e} (allowed: {tolerance:.1e})")

@@ -1,0 +1,21 @@
+"""How long calls take."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def timed(calls: list[Callable[[], Any]], limit: float) -> list[list[float]]:
+    """The seconds of each call, for about `limit` seconds in which the calls take turns.
+
+    The first ones are left out: caches and threads are cold then.
+    """
+    for warm in (True, False):
+        taken: list[list[float]] = [[] for _ in calls]
+        end = time.perf_counter() + (limit / 5 if warm else limit)
+        while not taken[0] or time.perf_counter() < end:
+            for call, seconds in zip(calls, taken, strict=True):
+                start = time.perf_counter_ns()
+                call()
+                seconds.append((time.perf_counter_ns() - start) * 1e-9)
+    return taken
