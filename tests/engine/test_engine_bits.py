@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everystep import engine
-from everystep.cells import CELLS
 
 quick = settings(deadline=None, derandomize=True, max_examples=examples(60))
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -279,33 +278,3 @@ def test_what_an_earlier_call_left_behind_reaches_nothing(dtype: Any, cell: str)
         assert_same(numbers(call.run_all()), values)
         junk.gradients(junk.arriving(rng))
         assert_same(call.gradients(d), gradients)
-
-
-# ---- Together ----
-
-
-@DTYPES
-def test_together_is_alone(dtype: Any) -> None:
-    """Runs side by side, of all cells, in both directions and of several shapes: each as it is alone."""
-    rng = np.random.default_rng(10)
-    shapes = ((5, 7, 6, 37), (2, 9, 3, 70), (13, 30, 16, 64))
-    calls = [
-        case(rng, *shape, dtype, cell=cell, has=FEATURES, backwards=backwards)
-        for cell in CELLS
-        for shape in shapes
-        for backwards in (False, True)
-    ]
-    asked = dict(gates=True, record=True)
-    arguments = [
-        dict(call.call(), packed=call.packed(), x=call.arrays["x"], states=call.states(), **asked) for call in calls
-    ]
-    wanted = [call.run(**asked) for call in calls]
-    arriving = [call.arriving(rng) for call in calls]
-    for first, n in ((0, 0), (0, 1), (0, 2), (4, 2), (4, 5), (0, len(calls))):
-        together = engine.run_together(arguments[first : first + n])
-        assert len(together) == n
-        for at, found in enumerate(together, first):
-            assert_same(numbers(found), numbers(wanted[at]))
-            assert_same(
-                calls[at].gradients(arriving[at], found.record), calls[at].gradients(arriving[at], wanted[at].record)
-            )

@@ -13,11 +13,12 @@ import pytest
 from everystep import engine
 
 HERE = Path(__file__).parent
-FILES = ("instruction_sets", "values", "gradients", "bits", "activations")
-# What depends on the lanes: every shape, option and activation, tiles and panels, threads, rows, cuts, 2 ulp, runs together.
+FILES = ("instruction_sets", "values", "gradients", "bits", "together", "activations")
+# What depends on the lanes: every shape, option and activation, tiles and panels, threads, rows, cuts, runs together,
+# 2 ulp.
 TESTS = (
     "takes_the_best or every_shape or every_pair or large or product or test_threads or every_batch or every_cut "
-    "or two_ulp or slopes or left_behind or together"
+    "or two_ulp or slopes or left_behind or two_directions"
 )
 OTHERS = [name for name in engine_cases.instruction_sets() if name != engine.engine_info()["instruction_set"]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-ENGINE = tuple(f"tests/engine/test_engine_{part}.py" for part in ("gradients", "values", "bits", "process"))
+ENGINE = tuple(f"tests/engine/test_engine_{part}.py" for part in ("gradients", "values", "bits", "together", "process"))
 ACTIVATIONS = ("tests/engine/test_engine_activations.py",)
 ERRORS = ("tests/engine/test_engine_errors.py",)
 ORACLE = ("tests/test_equations.py",)
