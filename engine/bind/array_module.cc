@@ -1,4 +1,4 @@
-// The engine for NumPy: arrays in, arrays out. `everystep/engine.py` has checked every shape, dtype and layout; what is
+// The engine for NumPy: arrays in, arrays out. `everystep/engine/` has checked every shape, dtype and layout; what is
 // left here is to take the pointers and to let go of Python's lock during the work.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>

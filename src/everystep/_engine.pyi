@@ -1,4 +1,4 @@
-"""The native module. Its functions and their arrays are in engine/bind/array_module.cc; engine.py alone calls them."""
+"""The native module: engine/bind/array_module.cc. The package `everystep.engine` alone calls it."""
 
 from typing import Any
 

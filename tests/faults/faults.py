@@ -181,20 +181,20 @@ FAULTS = [
     ),
     # ---- Python ----
     Fault(
-        "engine.py: resets go back to the first states always",
-        ENGINE_ARGUMENTS,
-        '"reset": start if reset_states is None else _check_states("reset_states", packed, reset_states, B),',
+        "engine: resets go back to the first states always",
+        "src/everystep/engine/arguments.py",
+        '"reset": start if reset_states is None else check_states("reset_states", packed, reset_states, B),',
         '"reset": start,',
     ),
     Fault(
-        "engine.py: the states' gradients change places",
-        ENGINE_ARGUMENTS,
+        "engine: the states' gradients change places",
+        "src/everystep/engine/backward.py",
         'd_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),',
         'd_last=tuple(checked[f"d_states[{k}]"] for k in reversed(range(len(cell.states)))),',
     ),
     Fault(
-        "engine.py: the gradient of a state that a cell has not is dropped",
-        ENGINE_ARGUMENTS,
+        "engine: the gradient of a state that a cell has not is dropped",
+        "src/everystep/engine/backward.py",
         "if d_cells is not None and len(cell.states) == 1:",
         "if False:",
         ERRORS,

@@ -1,0 +1,192 @@
+"""Runs and steps of a cell. The equations are at the top of `engine/cells/*.h`, the contract in `engine/everystep.h`.
+
+B batch, T time steps, I input features, H units, G gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from everystep import _engine
+from everystep.engine.arguments import check_states, no_cell_state, run_arguments
+from everystep.engine.arrays import BOOL, Array, check, check_axes, writeable
+from everystep.engine.weights import Packed
+from everystep.errors import OptionError
+
+
+class Outputs(NamedTuple):
+    """What a run returns: here arrays, in `everystep.keras` tensors of its backend.
+
+    Attributes:
+        h: the hidden state: (B,T,H) in processing order with `sequences`, else the last one, (B,H).
+        states: the last states, (B,H) each, in the order of `Cell.states`.
+        cells: the cell state at every step (B,T,H), with `cells`; else None.
+        gates: every gate after its activation (B,T,G,H), 0 on masked steps, with `gates`; else None.
+        record: what `run_backward` needs of this run, with `record`; else None.
+    """
+
+    h: Array
+    states: tuple[Array, ...]
+    cells: Array | None
+    gates: Array | None
+    record: Record | None = None
+
+
+class Step(NamedTuple):
+    """What `step` returns: the states after the step, (B,H) each, the first being the output; the gates (B,G,H)."""
+
+    states: tuple[Array, ...]
+    gates: Array | None
+
+
+class Record(NamedTuple):
+    """A run as it was called, and what its gradient reads: h (B,T,H), c (B,T,H) and the tape (B,T,taped,H)."""
+
+    arguments: dict[str, Any]
+    h: Array
+    c: Array | None
+    tape: Array
+
+
+def run(
+    packed: Packed,
+    x: Array,
+    states: Sequence[Array],
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    reset_states: Sequence[Array] | None = None,
+    dropout: Array | None = None,
+    recurrent_dropout: Array | None = None,
+    backwards: bool = False,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    sequences: bool = True,
+    cells: bool = False,
+    gates: bool = False,
+    record: bool = False,
+) -> Outputs:
+    """Runs whole sequences.
+
+    Args:
+        packed: the weights.
+        x: (B,T,I), of the weights' dtype, as are all floats here.
+        states: before the first step, (B,H) each, in the order of `Cell.states`.
+        mask: (B,T) bool, aligned with x; False: this step carries the state.
+        resets: (B,T) bool, aligned with x; True: this row takes `reset_states` before this step, masked or not.
+        reset_states: (B,H) each; None stands for `states`.
+        dropout: (G,B,I), a factor of x for each gate.
+        recurrent_dropout: (G,B,H), a factor of h for each gate.
+        backwards: take the steps from the last to the first; sequences come in the order in which they are computed.
+        activation, recurrent_activation: names from `everystep.cells.ACTIVATIONS`.
+        sequences, cells, gates, record: what to return, see `Outputs`.
+
+    Raises:
+        ShapeError, DtypeError: an array does not fit. OptionError: an unknown activation, or `cells` of a cell
+            that has one state.
+    """
+    call, outputs = _prepare(**locals())  # all the arguments, by name
+    _engine.run(*call)
+    return outputs
+
+
+def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
+    """Several runs that do not wait for each other, such as the two directions of a bidirectional layer.
+
+    Args:
+        calls: the arguments of `run` for each, by name.
+
+    Returns:
+        What `run` returns for each, to the bit.
+
+    Raises:
+        ShapeError, DtypeError, OptionError: as `run`.
+    """
+    prepared = [_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls]
+    dtypes = {call["packed"].data.dtype.name for call in calls}
+    if len(dtypes) == 1:
+        getattr(_engine, f"run_together_{dtypes.pop()}")([call for call, _ in prepared])
+    else:
+        for call, _ in prepared:
+            _engine.run(*call)
+    return [outputs for _, outputs in prepared]
+
+
+def step(
+    packed: Packed,
+    x_t: Array,
+    states: Sequence[Array],
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    reset_states: Sequence[Array] | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    gates: bool = False,
+    out: Sequence[Array] | None = None,
+) -> Step:
+    """One time step: the same bits as that step of `run`.
+
+    Args:
+        packed, activation, recurrent_activation: as in `run`.
+        x_t: (B,I).
+        states: (B,H) each.
+        mask: (B) bool; False: this row carries its state.
+        resets: (B) bool; True: this row takes `reset_states` (None: `states`) before the step.
+        gates: return them too.
+        out: arrays (B,H) that take the new states; they may be those in `states`.
+
+    Raises:
+        ShapeError, DtypeError, OptionError: as `run`.
+    """
+    check_axes("x_t", x_t, f"(B,I), here (B,{packed.inputs}), without a time axis")
+    B, H, dtype = x_t.shape[0], packed.units, packed.data.dtype
+    x_t = check("x_t", x_t, (B, packed.inputs), dtype)
+    per_step = {}
+    for name, flags in (("mask", mask), ("resets", resets)):
+        per_step[name] = None if flags is None else check(name, flags, (B,), BOOL)[:, None]
+    arguments = run_arguments(
+        packed, x_t[:, None], 1, states, **per_step, reset_states=reset_states, dropout=None, recurrent_dropout=None,
+        activation=activation, recurrent_activation=recurrent_activation,
+    )  # fmt: skip
+    if out is None:
+        last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+    else:
+        last = tuple(writeable(f"out[{k}]", new) for k, new in enumerate(check_states("out", packed, out, B)))
+        if any(np.may_share_memory(new, other) for k, new in enumerate(last) for other in last[:k]):
+            raise OptionError("out must be arrays of their own for each state; two of them share memory")
+    g = np.empty((B, 1, len(packed.cell.gates), H), dtype) if gates else None
+    _engine.run(**arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last)
+    return Step(last, None if g is None else g[:, 0])
+
+
+def _prepare(
+    packed: Packed,
+    x: Array,
+    states: Sequence[Array],
+    *,
+    backwards: bool,
+    sequences: bool,
+    cells: bool,
+    gates: bool,
+    record: bool,
+    **options: Any,
+) -> tuple[tuple[Any, ...], Outputs]:
+    """The native call of a run, its arguments in their order, and the outputs that it will have written."""
+    check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
+    (B, T, _), H, G, dtype = x.shape, packed.units, len(packed.cell.gates), packed.data.dtype
+    arguments = run_arguments(packed, x, T, states, **options) | {"backwards": backwards}
+    two = len(packed.cell.states) > 1
+    if cells and not two:
+        raise no_cell_state("cells", packed.cell)
+    h = np.empty((B, T, H), dtype) if sequences or record else None
+    c = np.empty((B, T, H), dtype) if cells or (record and two) else None
+    g = np.empty((B, T, G, H), dtype) if gates else None
+    tape = np.empty((B, T, packed.cell.taped, H), dtype) if record else None
+    last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+    kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
+    outputs = Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
+    return (*arguments.values(), packed.data, h, c, g, tape, last), outputs
