@@ -124,6 +124,63 @@ def stacked(k: Names) -> Any:
     )
 
 
+def grus(k: Names) -> Any:
+    """Every kind of layer on top of the other, both forms of GRU, masks and states between them."""
+    x = k.Input((T, I), name="x")
+    y, h = k.GRU(H, return_sequences=True, return_state=True)(k.Masking(1.5)(x))
+    z = k.GRU(H, return_sequences=True, reset_after=False, go_backwards=True, bias_initializer="ones")(y)
+    a, last = k.SimpleRNN(3, return_sequences=True, return_state=True, activation="relu")(z)
+    return k.Model(x, [k.SimpleRNN(2, use_bias=False)(a), k.GRU(3)(y, initial_state=last), h, z])
+
+
+def bidirectional(k: Names) -> Any:
+    """Masked, stacked, with every merge mode; states handed on to a decoder that reads both ways too."""
+    ids, x = k.Input((None,), dtype="int32", name="ids"), k.Input((T, I), name="x")
+    y = k.Bidirectional(k.LSTM(H, return_sequences=True))(k.Embedding(VOCABULARY, I, mask_zero=True)(ids))
+    y, *states = k.Bidirectional(k.LSTM(3, return_sequences=True, return_state=True), merge_mode="sum")(y)
+    one, other = k.Bidirectional(k.GRU(3), merge_mode=None, backward_layer=k.GRU(3, go_backwards=True))(y)
+    z = k.Bidirectional(k.LSTM(3, return_sequences=True), merge_mode="mul")(x, initial_state=states)
+    last = k.Bidirectional(k.SimpleRNN(3), merge_mode="ave")(k.Masking()(x))
+    return k.Model([ids, x], [k.Concatenate()([one, other, last]), z, *states])
+
+
+def stacks(k: Names) -> Any:
+    """RNN over one cell and over a list, its states handed on; a stack in both directions."""
+    x = k.Input((T, I), name="x")
+    cells = [k.LSTMCell(H), k.GRUCell(3, reset_after=False), k.SimpleRNNCell(2)]
+    y, (h, c), g, s = k.RNN(cells, return_sequences=True, return_state=True)(k.Masking()(x))
+    one = k.RNN(k.GRUCell(3), zero_output_for_mask=True, return_sequences=True)(y, initial_state=g)
+    both = k.Bidirectional(k.RNN([k.GRUCell(3), k.LSTMCell(2)], return_sequences=True, return_state=True))(y)
+    back = k.RNN(k.StackedRNNCells([k.GRUCell(3), k.LSTMCell(H)]), go_backwards=True)(x, initial_state=[g, [h, c]])
+    return k.Model(x, [y, h, c, g, s, one, k.Dense(2)(both[0]), *_flat(both[1:]), back])
+
+
+def _flat(states: Any) -> list[Any]:
+    return [one for state in states for one in (_flat(state) if isinstance(state, (list, tuple)) else [state])]
+
+
+def by_step(k: Names) -> Any:
+    """Layers and a model on each step by itself, with masks of their own."""
+    ids, x = k.Input((T, 6), dtype="int32", name="ids"), k.Input((T, 6, I), name="x")
+    words = k.Embedding(VOCABULARY, H, mask_zero=True)(ids)
+    y = k.TimeDistributed(k.LSTM(H))(words)
+    p = k.Input((6, I))
+    inner = k.Model(p, k.Dense(2)(k.GRU(3)(p)))
+    z = k.TimeDistributed(k.TimeDistributed(k.Dense(3, activation="softmax")))(x)
+    return k.Model([ids, x], [k.GRU(2)(k.Concatenate()([y, k.TimeDistributed(inner)(x)])), z])
+
+
+def both_ways(k: Names) -> Any:
+    layers = [
+        k.Input((T, I)),
+        k.Masking(),
+        k.Bidirectional(k.GRU(H, return_sequences=True)),
+        k.TimeDistributed(k.Dense(3, activation="tanh")),
+        k.Bidirectional(k.RNN(k.SimpleRNNCell(2))),
+    ]
+    return k.Sequential(layers)
+
+
 TOPOLOGIES: list[Callable[[Names], Any]] = [
     one_lstm,
     states,
@@ -136,6 +193,11 @@ TOPOLOGIES: list[Callable[[Names], Any]] = [
     nested,
     branches,
     stacked,
+    grus,
+    bidirectional,
+    stacks,
+    by_step,
+    both_ways,
 ]
 
 

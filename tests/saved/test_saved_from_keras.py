@@ -82,6 +82,32 @@ def test_a_layer_that_two_models_share_stays_one() -> None:
 
 
 @pytest.mark.usefixtures("wide")
+def test_the_additions_of_the_family_come_over() -> None:
+    """Of GRU, SimpleRNN, both directions and a stack, made under everystep.keras, and back."""
+    rng = np.random.default_rng(8)
+    k = Names(everystep.keras)
+    x, resets = k.Input((T, I), name="x"), k.Input((T,), dtype="bool", name="resets")
+    seen = k.Masking()(x)
+    more = dict(return_sequences=True, return_state=True, return_gates=True)
+    outputs = [
+        *k.GRU(H, trainable_initial_state=True, **more)(seen, resets=resets),
+        *k.SimpleRNN(H, trainable_initial_state=True, go_backwards=True, **more)(seen),
+        *k.Bidirectional(k.LSTM(H, return_cell_sequences=True, **more))(seen, resets=resets),
+        *k.Bidirectional(k.GRU(H, trainable_initial_state=True, **more), merge_mode=None)(seen),
+        *leaves(k.RNN([k.LSTMCell(H), k.GRUCell(2)], return_cell_sequences=True, **more)(seen, resets=resets)),
+    ]
+    theirs = k.Model([x, resets], outputs)
+    random_weights(theirs, rng)
+    ours = from_keras(theirs)
+    values = data(ours, rng)
+    expected, found = theirs.predict(values, verbose=0), ours.predict(values)
+    assert_close64(found, expected)
+    back = ours.to_keras()
+    for a, b in zip(back.predict(values, verbose=0), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.usefixtures("wide")
 def test_the_additions_of_our_keras_layer_come_over() -> None:
     rng = np.random.default_rng(5)
     k = Names(keras, lstm=everystep.keras.layers.LSTM)
@@ -177,6 +203,11 @@ def relu(x: Any) -> Any:
     return x
 
 
+@keras.saving.register_keras_serializable("tests")
+class Own(keras.layers.GRUCell):
+    """A cell of the user's."""
+
+
 def refused(name: str) -> Any:
     x = keras.Input((T, I), name="x")
     if name == "namesake":
@@ -185,8 +216,21 @@ def refused(name: str) -> Any:
         return keras.Model(x, keras.layers.Conv1D(2, 2, name="conv")(x))
     if name == "nested":
         p = keras.Input((T, I))
-        inner = keras.Model(p, keras.layers.GRU(2, name="gru")(p), name="encoder")
+        inner = keras.Model(p, keras.layers.Conv1D(2, 2, name="conv")(p), name="encoder")
         return keras.Model(x, inner(x))
+    if name == "wrapped":
+        four, conv = keras.Input((2, T, I)), keras.layers.Conv1D(2, 2, name="conv")
+        return keras.Model(four, keras.layers.TimeDistributed(conv, name="each")(four))
+    if name == "cell":
+        return keras.Model(x, keras.layers.RNN(Own(2, name="mine"), name="rnn")(x))
+    if name == "cell's function":
+        return keras.Model(x, keras.layers.RNN(keras.layers.GRUCell(2, activation=ramp, name="rec"), name="rnn")(x))
+    if name == "direction's function":
+        gru = keras.layers.GRU(2, recurrent_activation=ramp, name="gru")
+        return keras.Model(x, keras.layers.Bidirectional(gru, name="both")(x))
+    if name == "convolutions":
+        film = keras.Input((T, 5, 5, 1))
+        return keras.Model(film, keras.layers.ConvLSTM2D(2, 2, name="film")(film))
     if name == "function":
         return keras.Model(x, keras.layers.LSTM(2, activation=ramp, name="rec")(x))
     if name == "activation":
@@ -202,7 +246,12 @@ def refused(name: str) -> Any:
     ("name", "message"),
     [
         ("layer", r"layer 'conv' is a Conv1D \(keras.layers\), which is not supported; supported are Activation, "),
-        ("nested", r"layer 'encoder/gru' is a GRU"),
+        ("nested", r"layer 'encoder/conv' is a Conv1D"),
+        ("wrapped", r"layer 'each/conv' is a Conv1D"),
+        ("cell", r"layer 'rnn/mine' is an Own \(.*\), which is not supported; supported are .* GRUCell"),
+        ("cell's function", r"layer 'rnn/rec': activation 'ramp' is a function of"),
+        ("direction's function", r"layer 'both/forward_gru': recurrent_activation 'ramp' is a function of"),
+        ("convolutions", r"layer 'film' is a ConvLSTM2D, whose gates are convolutions; .* Run that model with Keras"),
         ("function", r"layer 'rec': activation 'ramp' is a function of .*; everystep has those that Keras names"),
         ("namesake", r"layer 'rec': activation 'relu' is a function of"),
         ("activation", r"layer 'head': activation 'sparsemax' is not one of"),
@@ -256,8 +305,5 @@ def test_constants_in_a_graph_are_refused_by_name() -> None:
 
 def test_a_class_that_shares_a_name_with_keras_is_told_from_it() -> None:
     own = type("LSTM", (keras.layers.LSTM,), {})
-    gru = keras.Sequential([keras.Input((3, 2)), keras.layers.GRU(2)])
-    with pytest.raises(UnsupportedError, match=r"is a GRU \(keras.layers\), which is not supported"):
-        from_keras(gru)
     with pytest.raises(UnsupportedError, match="layer 'mine' is of a class named LSTM that is not Keras's own, from"):
         from_keras(keras.Sequential([keras.Input((3, 2)), own(2, name="mine")]))

@@ -152,7 +152,7 @@ class Layer(Operation):
 
     def serialized(self) -> Config:
         entry = super().serialized()
-        return {**entry, **ours(self.kind, self.our_module)} if self.beyond_keras() else entry
+        return {**entry, **ours(self.kind, self.our_module)} if self.our_module and self.beyond_keras() else entry
 
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
         """Whether a call without a mask uses the one that comes with the inputs."""
