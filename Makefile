@@ -24,6 +24,7 @@ help:
 	@echo "make lint     check style, types and imports"
 	@echo "make format   rewrite the files in the project's style"
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
+	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -62,6 +63,9 @@ format: $(PACKAGES)
 
 bench: $(INSTALLED) $(PEERS)
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+options: $(INSTALLED)
+	@$(BIN)/python benchmarks/options.py $(BENCH_ARGS)
 
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
@@ -103,4 +107,4 @@ $(PEERS): requirements/bench.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine faults backends lint format bench lock clean
+.PHONY: help demo test test-engine faults backends lint format bench options lock clean

@@ -6,7 +6,7 @@ B batch, T time steps, I input features, H units, G gates. Everything is float32
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,11 +48,14 @@ class Problem:
         states: before the first step, (B,H) each.
         weights: kernel (I,GH), recurrent_kernel (H,GH) and bias, (GH) or (2,GH).
         d_h: (B,T,H).
+        options: of `engine.run`; arriving: gradients of `engine.run_backward` beside d_h. None for peers.
         names: of the results: h, then the gradients of x, states and weights.
     """
 
-    def __init__(self, layer: Layer, shape: Shape) -> None:
-        self.layer, self.shape = layer, shape
+    def __init__(
+        self, layer: Layer, shape: Shape, options: dict[str, Any] | None = None, arriving: dict[str, Any] | None = None
+    ) -> None:
+        self.layer, self.shape, self.options, self.arriving = layer, shape, options or {}, arriving or {}
         B, T, I, H = shape
         random = np.random.default_rng(0)
 
@@ -61,7 +64,8 @@ class Problem:
 
         self.x = normal(1, B, T, I)
         self.states = tuple(normal(0.5, B, H) for _ in layer.cell.states)
-        scales = {"kernel": I**-0.5, "recurrent_kernel": H**-0.5, "bias": 0.1}
+        # Half of what keeps the size of h: so that its errors die out, also where the activation has no bounds.
+        scales = {"kernel": I**-0.5, "recurrent_kernel": 0.5 * H**-0.5, "bias": 0.1}
         weights = {name: normal(scales[name], *size) for name, size in layer.cell.weight_shapes(I, H).items()}
         if layer.name == "LSTM":
             weights["bias"][H : 2 * H] += 1  # the forget gate starts open

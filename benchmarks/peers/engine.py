@@ -1,6 +1,6 @@
 """The engine from NumPy. Packing the weights is timed where they would have changed: with gradients."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,34 +9,40 @@ from problem import Problem
 
 from everystep import engine
 
-PLAIN: Sequence[Mapping[str, Any]] = ({},)
-
 
 def versions() -> dict[str, str]:
     return {"numpy": np.__version__}
 
 
-def prepare(
-    p: Problem, gradients: bool, runs: Sequence[Mapping[str, Any]] = PLAIN, arriving: Mapping[str, Any] = PLAIN[0]
-) -> tuple[Callable[[], Any], Callable[[Any], list[Any]]]:
-    """`runs`: the options of one run, or of each of several side by side; `arriving`: gradients beside that of h.
-
-    Of several runs, the arrays are those of the first.
-    """
-    name, weights = p.layer.cell.name, p.weights
-    packed = engine.pack(name, *weights)
-    calls = [dict(packed=packed, x=p.x, states=p.states, **run) for run in runs]
-    forward = partial(engine.run, **calls[0]) if len(runs) == 1 else partial(engine.run_together, calls)
-
+def prepare(p: Problem, gradients: bool) -> tuple[Callable[[], Any], Callable[[Any], list[Any]]]:
     def both() -> Any:
-        fresh = [call | dict(packed=engine.pack(name, *weights), record=True) for call in calls]
-        outs = [engine.run(**fresh[0])] if len(runs) == 1 else engine.run_together(fresh)
-        return [(out, engine.run_backward(out.record, *weights, d_h=p.d_h, **arriving)) for out in outs]
+        out = engine.run(**arguments(p, record=True))
+        return out, backward(p, out)
 
     def arrays(results: Any) -> list[Any]:
         if not gradients:
-            return [results.h if len(runs) == 1 else results[0].h]
-        out, d = results[0]
+            return [results.h]
+        out, d = results
         return [out.h, d.x, *d.states, d.kernel, d.recurrent_kernel, d.bias]
 
-    return both if gradients else forward, arrays
+    return both if gradients else partial(engine.run, **arguments(p)), arrays
+
+
+def prepare_together(problems: Sequence[Problem], gradients: bool) -> Callable[[], Any]:
+    """Runs side by side; their gradients come one after the other."""
+
+    def both() -> Any:
+        outs = engine.run_together([arguments(p, record=True) for p in problems])
+        return [backward(p, out) for p, out in zip(problems, outs, strict=True)]
+
+    return both if gradients else partial(engine.run_together, [arguments(p) for p in problems])
+
+
+def arguments(p: Problem, **more: Any) -> dict[str, Any]:
+    packed = engine.pack(p.layer.cell.name, *p.weights)
+    return dict(packed=packed, x=p.x, states=p.states, **p.options, **more)
+
+
+def backward(p: Problem, out: engine.Outputs) -> engine.Gradients:
+    assert out.record is not None
+    return engine.run_backward(out.record, *p.weights, d_h=p.d_h, **p.arriving)
