@@ -28,6 +28,10 @@ class GraphError(EverystepError, ValueError):
     """A model's tensors do not form a graph from its inputs to its outputs."""
 
 
+class FileError(EverystepError, ValueError):
+    """A file is damaged, is not what it should be, or holds what a model's file has no business to hold."""
+
+
 class DifferentiationError(EverystepError, NotImplementedError):
     """A derivative that the engine does not compute, such as a second one."""
 

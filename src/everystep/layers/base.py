@@ -18,7 +18,9 @@ itself if need be, runs, and returns arrays. B batch, T time steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +34,20 @@ from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor, has_tensor
 
 State = Any  # of one layer; () where it carries nothing
+_WITHOUT_NUMBERS = ContextVar("_WITHOUT_NUMBERS", default=False)
+
+
+@contextmanager
+def without_numbers() -> Iterator[None]:
+    """Layers built meanwhile have weights of the right shape that take no time and no memory: all one zero.
+
+    For a model whose weights come from elsewhere, once their shapes are known.
+    """
+    token = _WITHOUT_NUMBERS.set(True)
+    try:
+        yield
+    finally:
+        _WITHOUT_NUMBERS.reset(token)
 
 
 class Layer(Operation):
@@ -71,6 +87,7 @@ class Layer(Operation):
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
         self.built_shape: Any = None
         self._weights: dict[str, Array] = {}
+        self.weights_version = 0  # how often set_weights gave it others
 
     # ---- What a layer defines ----
 
@@ -160,8 +177,10 @@ class Layer(Operation):
 
     # ---- Weights ----
 
-    def add_weight(self, name: str, shape: tuple[int, ...], initializer: Initializer) -> None:
-        self._weights[name] = initializer(shape, self.dtype)
+    def add_weight(self, name: str, shape: tuple[int, ...], draw: Callable[[tuple[int, ...], str], Array]) -> None:
+        """Adds a weight; `draw` gives its first numbers."""
+        drawn = not _WITHOUT_NUMBERS.get()
+        self._weights[name] = draw(shape, self.dtype) if drawn else np.broadcast_to(np.zeros((), self.dtype), shape)
 
     @property
     def built(self) -> bool:
@@ -206,6 +225,7 @@ class Layer(Operation):
                 raise DtypeError(f"layer {self.name!r}: {name} must hold real numbers; got {new.dtype}")
             taken[name] = np.array(new, self.dtype, order="C")
         self._weights = taken
+        self.weights_version += 1
         self.weights_changed()
 
     def __getstate__(self) -> dict[str, Any]:

@@ -81,14 +81,14 @@ class Cell(Layer):
         self.add_weight("kernel", shapes["kernel"], self.kernel_initializer)
         self.add_weight("recurrent_kernel", shapes["recurrent_kernel"], self.recurrent_initializer)
         if self.use_bias:
-            self._weights["bias"] = self.first_bias(shapes["bias"])
+            self.add_weight("bias", shapes["bias"], self.first_bias)
         if self.trainable_initial_state:
             for state in self.spec.states:
                 self.add_weight(f"initial_{state}", (self.units,), Initializer("zeros"))
 
-    def first_bias(self, shape: tuple[int, ...]) -> Array:
+    def first_bias(self, shape: tuple[int, ...], dtype: str) -> Array:
         """The bias to begin with."""
-        return self.bias_initializer(shape, self.dtype)
+        return self.bias_initializer(shape, dtype)
 
     def weights_changed(self) -> None:
         self._packed = None

@@ -55,9 +55,9 @@ class Concatenate(Layer):
             )
 
     def apply(self, inputs: list[Array]) -> Array:
-        return np.concatenate(inputs, axis=self._axis_of(inputs))
+        return np.concatenate(inputs, axis=self.axis_of(inputs))
 
-    def _axis_of(self, inputs: list[Any]) -> int:
+    def axis_of(self, inputs: list[Any]) -> int:
         """The axis, which counts one less in a step, whose arrays have no time axis."""
         in_step = self.axis > 0 and self.built and len(inputs[0].shape) < self._rank
         return self.axis - in_step
@@ -79,7 +79,7 @@ class Concatenate(Layer):
                 full.append(masks.apply("LogicalOr", per_step, zeros))
             else:
                 full.append(its_mask)
-        return any_feature(masks.apply("Concatenate", full, axis=self._axis_of(inputs)))
+        return any_feature(masks.apply("Concatenate", full, axis=self.axis_of(inputs)))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return joined_shape(input_shape, self.axis)

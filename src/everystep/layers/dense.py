@@ -92,14 +92,19 @@ class Dense(Layer):
     def weights_changed(self) -> None:
         self._packed = None
 
-    def apply(self, inputs: Array) -> Array:
+    @property
+    def packed(self) -> PackedMatrix:
+        """The kernel as the engine reads it."""
         if self._packed is None:
             self._require_built("a run")
             self._packed = engine.pack_matrix(self._weights["kernel"])
+        return self._packed
+
+    def apply(self, inputs: Array) -> Array:
         joined = self.activation not in ALONG_LAST_AXIS
         y = engine.product(
             np.ascontiguousarray(inputs),
-            self._packed,
+            self.packed,
             self._weights.get("bias"),
             activation=self.activation if joined else "linear",
         )

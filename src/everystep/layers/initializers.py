@@ -107,10 +107,10 @@ _KINDS: dict[str, tuple[Config, Draw]] = {
     "LecunNormal": _scaled(1.0, "fan_in", "truncated_normal"),
     "Orthogonal": ({"seed": None, "gain": 1.0}, _orthogonal),
 }
-_NAMES = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower(): kind for kind in _KINDS}  # "glorot_uniform" and so on
-_NAMES |= {kind: kind for kind in _KINDS}
-_NAMES |= {"zero": "Zeros", "one": "Ones", "uniform": "RandomUniform", "normal": "RandomNormal"}
-_NAMES |= {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}
+NAMES = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower(): kind for kind in _KINDS}  # "glorot_uniform" and so on
+NAMES |= {kind: kind for kind in _KINDS}
+NAMES |= {"zero": "Zeros", "one": "Ones", "uniform": "RandomUniform", "normal": "RandomNormal"}
+NAMES |= {"OrthogonalInitializer": "Orthogonal", "IdentityInitializer": "Identity"}
 _ALLOWED = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
     "distribution": ("uniform", "truncated_normal", "untruncated_normal"),
@@ -129,9 +129,9 @@ class Initializer:
     """
 
     def __init__(self, kind: str, **options: Any) -> None:
-        if kind not in _NAMES:
+        if kind not in NAMES:
             raise UnsupportedError(f"initializer {kind!r} is not one of {', '.join(_KINDS)}")
-        self.kind = _NAMES[kind]
+        self.kind = NAMES[kind]
         defaults, _ = _KINDS[self.kind]
         unknown = sorted(set(options) - set(defaults))
         if unknown:

@@ -54,12 +54,12 @@ class LSTMCell(GatedCell):
     def spec(self) -> cells.Cell:
         return cells.LSTM
 
-    def first_bias(self, shape: tuple[int, ...]) -> Array:
+    def first_bias(self, shape: tuple[int, ...], dtype: str) -> Array:
         if not self.unit_forget_bias:
-            return super().first_bias(shape)
+            return super().first_bias(shape, dtype)
         # Keras draws the bias in three pieces, i, then f as ones, then g and o together.
         draw, H = self.bias_initializer, self.units
-        return np.concatenate([draw((H,), self.dtype), np.ones(H, self.dtype), draw((2 * H,), self.dtype)])
+        return np.concatenate([draw((H,), dtype), np.ones(H, dtype), draw((2 * H,), dtype)])
 
 
 class LSTM(Recurrent, LSTMCell):  # type: ignore[misc]  # it runs sequences, where its cell takes steps

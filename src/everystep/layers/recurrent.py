@@ -95,7 +95,7 @@ class Recurrent(Layer):
     ) -> tuple[Any, State]:
         """Whole sequences (B,T,I), from `state` on, by default the initial one; other arguments as in a call."""
         (found,) = run_together(self.calls(inputs, state, initial_state, mask, resets))
-        return self._outputs(found), self.grouped(found.states)
+        return self.outputs_of(found), self.grouped(found.states)
 
     def calls(self, inputs: Any, state: State, initial_state: Any, mask: Array | None, resets: Array | None) -> Calls:
         """The calls of the engine that make a run, one after the other, for whoever makes them: see `run_together`."""
@@ -157,12 +157,13 @@ class Recurrent(Layer):
             found = found.above(engine.Outputs(new[0], new, c, gates))
         if self.zero_output_for_mask and mask is not None:
             found = found._replace(h=_zero_where_masked(found.h, mask))
-        return self._outputs(found), self.grouped(found.states)
+        return self.outputs_of(found), self.grouped(found.states)
 
     def step_obstacle(self) -> str | None:
         return "go_backwards=True begins with the last step" if self.go_backwards else None
 
-    def _outputs(self, found: Found) -> Any:
+    def outputs_of(self, found: Found) -> Any:
+        """What a run or a step returns, in order."""
         states = self.returned_states(found.states) if self.return_state else ()
         outputs = (found.h, *states, *found.cells, *found.gates)
         return outputs if len(outputs) > 1 else found.h

@@ -25,7 +25,7 @@ def standardize(x: Any, structure: Any, model: str) -> list[Array]:
     """
     tensors: list[Tensor] = flatten(structure)
     found = _arrange(x, structure, tensors, model)
-    arrays = [_converted(value, tensor) for value, tensor in zip(found, tensors, strict=True)]
+    arrays = [fitted(value, tensor) for value, tensor in zip(found, tensors, strict=True)]
     sizes = {tensor.name: len(array) for array, tensor in zip(arrays, tensors, strict=True) if array.ndim}
     if len(set(sizes.values())) > 1:
         raise ShapeError(
@@ -73,7 +73,7 @@ def _by_key(x: Any, structure: Any, model: str) -> list[Any]:
     return [part for key in sorted(structure) for part in _by_key(x[key], structure[key], model)]
 
 
-def _converted(value: Any, tensor: Tensor) -> Array:
+def fitted(value: Any, tensor: Tensor) -> Array:
     """value in the dtype and rank of the input, contiguous."""
     array = np.asarray(value)
     where = f"input {tensor.name!r}"

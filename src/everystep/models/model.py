@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from everystep.models.graph import Graph
 from everystep.models.inputs import standardize
 from everystep.models.pickled import put_together, taken_apart
 from everystep.models.summary import summary_text
+
+if TYPE_CHECKING:
+    from everystep.models.stream import Stream
 
 
 class Model(Composite):
@@ -186,6 +189,22 @@ class Model(Composite):
         joined = [np.concatenate(leaves) for leaves in zip(*map(flatten, parts), strict=True)]
         return pack(parts[0], joined)
 
+    def stream(self, batch_size: int = 1, static: dict[str, Any] | None = None) -> Stream:
+        """Live sequences, to go on with one step at a time. A model may have many streams, which share its weights.
+
+        Args:
+            batch_size: B, how many sequences go side by side.
+            static: the inputs that are not sequences to step through, by name, whole, with B rows; what depends on
+                them alone is computed now, once. The others are streamed.
+
+        Raises:
+            UnsupportedError: a layer cannot go one step at a time; it is named, with the reason.
+            OptionError, ShapeError, DtypeError: an argument does not fit.
+        """
+        from everystep.models.stream import Stream  # which streams models
+
+        return Stream(self, batch_size, static or {})
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bind(args, kwargs)
         if any(isinstance(leaf, Tensor) for leaf in flatten(list(call.values()))):
@@ -303,6 +322,16 @@ class Model(Composite):
         weights = configs.keras_weights(self)
         convert = importlib.import_module("everystep.keras.convert")
         return convert.model_from_config(configs.for_keras(self), weights)
+
+    def save(self, path: Any) -> None:
+        """Writes the model to `path`, a .keras file, which Keras 3 opens; `everystep.load_model` reads it.
+
+        What Keras's own layers do not have is written as a layer of `everystep.keras`, to be imported first there.
+
+        Raises:
+            OptionError: the path does not end in .keras. GraphError: the model has no weights yet.
+        """
+        importlib.import_module("everystep.saved.keras_archive").save_model(self, path)
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Prints the layers, each tensor that they return, its shape, and how many parameters they have."""

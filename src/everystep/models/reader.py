@@ -74,13 +74,14 @@ class Reader:
 
     def __init__(self, shared: Mapping[str, str] | None = None) -> None:
         self.shared = shared or {}
-        self.made: dict[str, Operation] = {}
+        self.made: dict[str | int, Operation] = {}  # by path, and by the number of a shared one
 
     def operation(self, entry: Config, path: str) -> Operation:
         """The layer, nested model or graph operation of an entry."""
-        original = self.shared.get(path)
-        if original in self.made:
-            return self.made[original]
+        number = entry.get("shared_object_id")  # in a file: of a layer that it has more than once
+        for original in (self.shared.get(path), number):
+            if original in self.made:
+                return self.made[original]
         kind = (str(entry.get("module")), str(entry.get("class_name")))
         made: Operation
         if kind in FUNCTIONAL:
@@ -102,7 +103,7 @@ class Reader:
                 f"layer {path!r} is {with_article(kind[1])} ({kind[0]}), which is not supported; supported are "
                 f"{', '.join(SUPPORTED)}, Functional and Sequential"
             )
-        self.made[path] = made
+        self.made |= {path: made} if number is None else {path: made, number: made}
         return made
 
     def layer(self, cls: type[Layer], config: Config, path: str) -> Layer:

@@ -1,0 +1,76 @@
+"""Calls of the engine whose arrays stay the same: checked once, then made again and again on what is in them by then.
+
+Each function takes arrays and returns a call without arguments, which reads the ones and writes the others, allocates
+nothing and returns None. It keeps the arrays alive. Two threads may not make one call at the same time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from everystep import _engine
+from everystep.engine.arguments import activation_code, check_states, run_arguments
+from everystep.engine.arrays import BOOL, Array, check, check_axes, check_float, writeable
+from everystep.engine.products import PackedMatrix
+from everystep.engine.weights import Packed
+
+Bound = Callable[[], object]
+
+
+def bound_step(
+    packed: Packed,
+    x_t: Array,
+    states: Sequence[Array],
+    *,
+    mask: Array | None = None,
+    resets: Array | None = None,
+    reset_states: Sequence[Array] | None = None,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    gates: Array | None = None,
+) -> Bound:
+    """`step`, which writes the new states over the old ones.
+
+    Args:
+        gates: (B,G,H), takes the gates; None: they are not wanted.
+        the others: as of `step`.
+
+    Raises:
+        ShapeError, DtypeError, OptionError: as `step`.
+    """
+    check_axes("x_t", x_t, f"(B,I), here (B,{packed.inputs}), without a time axis")
+    B, G, H, dtype = x_t.shape[0], len(packed.cell.gates), packed.units, packed.data.dtype
+    x_t = check("x_t", x_t, (B, packed.inputs), dtype)
+    last = tuple(writeable(f"states[{k}]", s) for k, s in enumerate(check_states("states", packed, states, B)))
+    per_step = {
+        name: None if flags is None else check(name, flags, (B,), BOOL)[:, None]
+        for name, flags in (("mask", mask), ("resets", resets))
+    }
+    arguments = run_arguments(
+        packed, x_t[:, None], 1, last, **per_step, reset_states=reset_states, dropout=None, recurrent_dropout=None,
+        activation=activation, recurrent_activation=recurrent_activation,
+    )  # fmt: skip
+    g = None if gates is None else writeable("gates", check("gates", gates, (B, G, H), dtype))[:, None]
+    return partial(_engine.run, *arguments.values(), False, packed.data, None, None, g, None, last)
+
+
+def bound_product(a: Array, matrix: PackedMatrix, bias: Array | None, activation: str, out: Array) -> Bound:
+    """`product`, which writes to `out`; its arrays may not share memory."""
+    K, N, dtype = matrix.rows, matrix.columns, matrix.data.dtype
+    rows = a.shape[:-1]
+    a = check("a", a, (*rows, K), dtype)
+    bias = None if bias is None else check("bias", bias, (N,), dtype)
+    out = writeable("out", check("out", out, (*rows, N), dtype))
+    M = math.prod(rows)
+    code = activation_code("activation", activation)
+    return partial(_engine.product, a.reshape(M, K), matrix.data, bias, code, out.reshape(M, N))
+
+
+def bound_activation(name: str, x: Array, out: Array) -> Bound:
+    """`activate`, which writes to `out`, which may be x itself."""
+    check_float("x", x)
+    x = check("x", x, x.shape, x.dtype)
+    out = writeable("out", check("out", out, x.shape, x.dtype))
+    return partial(_engine.activate, activation_code("name", name), x.reshape(-1), out.reshape(-1))

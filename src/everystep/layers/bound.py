@@ -1,0 +1,206 @@
+"""A layer's step on arrays that stay: found and checked once, then made again and again, allocating nothing.
+
+`bound_step` and `bound_mask` know the layers whose step is a few calls of the engine or of NumPy with an `out`. They
+return None for others, which a stream steps with `Layer.step`, to the same bits. B batch, T time steps.
+"""
+
+from __future__ import annotations
+
+from functools import partial, singledispatch
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from everystep import engine
+from everystep.engine import Array, Bound
+from everystep.layers.activation import Activation
+from everystep.layers.activations import ALONG_LAST_AXIS
+from everystep.layers.concatenate import Concatenate
+from everystep.layers.dense import Dense
+from everystep.layers.dropout import Dropout
+from everystep.layers.embedding import Embedding
+from everystep.layers.masking import Masking
+from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.operation import Operation
+from everystep.layers.recurrent import Recurrent
+from everystep.layers.structure import flatten
+from everystep.layers.together import Found
+
+
+class BoundStep(NamedTuple):
+    """What is returned, in arrays that stay, and the calls that write it there, in their order."""
+
+    outputs: Any
+    calls: list[Bound]
+
+
+@singledispatch
+def bound_step(operation: Operation, call: dict[str, Any], state: Any) -> BoundStep | None:
+    """`operation.step` on arrays that stay; or, of what carries nothing, `operation.run` on arrays without a time axis.
+
+    Args:
+        call: the arguments by name, as `Layer.advance` hands them to `step`; of an operation that is no layer, its
+            arguments in a tuple.
+        state: the states, which the calls write over; () of `run`.
+    """
+    return None
+
+
+@singledispatch
+def bound_mask(layer: Operation, inputs: Any) -> BoundStep | None:
+    """`layer.compute_mask` of a layer that makes a mask of its inputs."""
+    return None
+
+
+# ---- Recurrent layers ----
+
+
+@bound_step.register
+def _(layer: Recurrent, call: dict[str, Any], state: Any) -> BoundStep | None:
+    if not state:
+        return None
+    x_t, mask, resets = call["sequences"], call.get("mask"), call.get("resets")
+    B = x_t.shape[0]
+    if any(flags is not None and not _is_flags(flags, B) for flags in (mask, resets)) or not x_t.flags.c_contiguous:
+        return None
+    given, cells = iter(flatten(call.get("initial_state"))), layer.cells
+    calls, found = [], Found(x_t, [], [], [])
+    for cell, states in zip(cells, state if layer.stacked else [state], strict=True):
+        initial = cell.first_states(B) if call.get("initial_state") is None else [next(given) for _ in states]
+        gates = np.empty((B, len(cell.spec.gates), cell.units), layer.dtype) if layer.return_gates else None
+        calls.append(
+            engine.bound_step(
+                x_t=found.h,
+                states=states,
+                mask=mask,
+                resets=resets,
+                reset_states=None if resets is None else initial,
+                gates=gates,
+                **cell.functions,
+            )
+        )
+        c = states[1] if layer.return_cell_sequences and len(states) > 1 else None
+        found = found.above(engine.Outputs(states[0], states, c, gates))
+    if layer.zero_output_for_mask and mask is not None:
+        h = np.empty_like(found.h)
+        calls += [partial(h.fill, 0), partial(np.copyto, h, found.h, where=mask[:, None])]
+        found = found._replace(h=h)
+    return BoundStep(layer.outputs_of(found), calls)
+
+
+def _is_flags(flags: Any, B: int) -> bool:
+    """Whether mask or resets are as the engine reads them."""
+    return isinstance(flags, np.ndarray) and flags.shape == (B,) and flags.dtype == bool and flags.flags.c_contiguous
+
+
+# ---- Layers that carry nothing ----
+
+
+@bound_step.register
+def _(layer: Dense, call: dict[str, Any], state: Any) -> BoundStep | None:
+    x = call["inputs"]
+    if not x.flags.c_contiguous:
+        return None
+    y = np.empty((*x.shape[:-1], layer.units), layer.dtype)
+    joined = layer.activation not in ALONG_LAST_AXIS
+    matrix, bias = layer.packed, layer.named_weights.get("bias")
+    calls = [engine.bound_product(x, matrix, bias, layer.activation if joined else "linear", y)]
+    return BoundStep(y, calls if joined else calls + _along_last_axis(layer.activation, y, y))
+
+
+@bound_step.register
+def _(layer: Activation, call: dict[str, Any], state: Any) -> BoundStep | None:
+    x = call["inputs"]
+    if not x.flags.c_contiguous:
+        return None
+    y = np.empty_like(x)
+    if not x.shape[-1]:
+        return None
+    if layer.activation in ALONG_LAST_AXIS:
+        return BoundStep(y, _along_last_axis(layer.activation, x, y))
+    return BoundStep(y, [engine.bound_activation(layer.activation, x, y)])
+
+
+def _along_last_axis(name: str, x: Array, y: Array) -> list[Bound]:
+    """softmax or log_softmax of x, step by step as `activations.activate`; y may be x."""
+    log = name == "log_softmax"
+    exponentials = np.empty_like(y) if log else y
+    one = np.empty((*x.shape[:-1], 1), x.dtype)  # a number for each row
+    along: Any = dict(axis=-1, keepdims=True, out=one)
+    calls: list[Bound] = [
+        partial(np.maximum.reduce, x, **along),
+        partial(np.subtract, x, one, y),
+        engine.bound_activation("exponential", y, exponentials),
+        partial(np.add.reduce, exponentials, **along),
+    ]
+    return calls + (
+        [partial(np.log, one, one), partial(np.subtract, y, one, y)] if log else [partial(np.divide, y, one, y)]
+    )
+
+
+@bound_step.register
+def _(layer: Dropout, call: dict[str, Any], state: Any) -> BoundStep:
+    return BoundStep(call["inputs"], [])
+
+
+@bound_step.register
+def _(layer: Concatenate, call: dict[str, Any], state: Any) -> BoundStep:
+    y = layer.apply(call["inputs"])
+    return BoundStep(y, [partial(np.concatenate, call["inputs"], axis=layer.axis_of(call["inputs"]), out=y)])
+
+
+@bound_step.register
+def _(layer: Embedding, call: dict[str, Any], state: Any) -> BoundStep | None:
+    ids, rows = call["inputs"], layer.named_weights["embeddings"]
+    if ids.dtype.kind not in "iu" or not ids.size:
+        return None
+    y = np.empty((*ids.shape, layer.output_dim), layer.dtype)
+    wide = np.empty(ids.shape, np.intp)
+
+    def look_up() -> None:
+        if ids.min() < 0 or ids.max() >= layer.input_dim:
+            layer.apply(ids)  # which says what is wrong
+        np.copyto(wide, ids, casting="unsafe")
+        rows.take(wide, axis=0, out=y, mode="clip")  # with "raise" it would write to an array of its own first
+
+    return BoundStep(y, [look_up])
+
+
+@bound_step.register
+def _(layer: Masking, call: dict[str, Any], state: Any) -> BoundStep:
+    x = call["inputs"]
+    y = np.empty_like(x)
+    seen, calls = _seen(x, layer.mask_value)
+    return BoundStep(y, [*calls, partial(y.fill, 0), partial(np.copyto, y, x, where=seen[..., None])])
+
+
+@bound_step.register
+def _(operation: MaskOperation, call: Any, state: Any) -> BoundStep | None:
+    function = KINDS[operation.kind].run
+    if not isinstance(function, np.ufunc):
+        return None
+    y = function(*call)
+    return BoundStep(y, [partial(function, *call, out=y)])
+
+
+# ---- Masks ----
+
+
+@bound_mask.register
+def _(layer: Masking, inputs: Any) -> BoundStep:
+    return BoundStep(*_seen(inputs, layer.mask_value))
+
+
+@bound_mask.register
+def _(layer: Embedding, inputs: Any) -> BoundStep:
+    seen = np.empty(inputs.shape, bool)
+    return BoundStep(seen, [partial(np.not_equal, inputs, 0, seen)])
+
+
+def _seen(x: Array, mask_value: float) -> tuple[Array, list[Bound]]:
+    """Whether any number along the last axis of x is another than the mask value."""
+    differs, seen = np.empty(x.shape, bool), np.empty(x.shape[:-1], bool)
+    return seen, [
+        partial(np.not_equal, x, mask_value, differs),
+        partial(np.logical_or.reduce, differs, axis=-1, out=seen),
+    ]

@@ -1,0 +1,284 @@
+"""Live sequences of a model, one step at a time.
+
+    stream = model.stream(batch_size=1)
+    y_t = stream.step(x_t)
+
+`step` returns what `predict` would return on all that the stream has seen: an output with a time axis as its newest
+step, another as if the sequences ended now. It takes constant time and memory. B batch, n steps of a chunk.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.checks import whole_number
+from everystep.layers.structure import flatten
+from everystep.layers.tensor import Array, Tensor
+from everystep.models import stream_state
+from everystep.models.inputs import fitted
+from everystep.models.model import Model
+from everystep.models.stream_plan import Plan, Value
+
+
+class Stream:
+    """What `Model.stream` returns: B live sequences with their state.
+
+    The weights are the model's own, not copies. After `set_weights` the stream refuses to go on, as what it has seen
+    went through other weights: open a new one, and hand the `state` over if that is meant.
+
+    A stream belongs to one thread at a time; streams of one model may go on in different threads at once. It can be
+    pickled and copied, with its model.
+
+    Attributes:
+        model, batch_size: what it was opened with.
+        steps: how many it has taken, since it was opened or reset as a whole.
+    """
+
+    def __init__(self, model: Model, batch_size: int, static: dict[str, Any], known: list[Any] | None = None) -> None:
+        self.model = model
+        self.batch_size = whole_number(model.name, "batch_size", batch_size)
+        self.steps = 0
+        names = model.input_names
+        unknown = [name for name in static if name not in names]
+        if unknown or len(static) == len(names):
+            raise OptionError(
+                f"model {model.name!r} has the inputs {', '.join(map(repr, names))}; static holds some of them, by "
+                f"name, and not all. Got {', '.join(map(repr, static))}"
+            )
+        self._streamed = [tensor for tensor in model.inputs if tensor.history.operation.name not in static]
+        inputs = [
+            Value(self._fitted(static[name], tensor.shape[1:], tensor), constant=True)
+            if name in static
+            else Value(np.zeros((self.batch_size, *_step_shape(tensor)), tensor.dtype), timed=True)
+            for name, tensor in zip(names, model.inputs, strict=True)
+        ]
+        self._static = {name: value.array for name, value in zip(names, inputs, strict=True) if value.constant}
+        self._inputs = [value for value in inputs if value.timed]
+        self._buffers = [value.array for value in self._inputs]
+        self._only = self._buffers[0] if len(self._buffers) == 1 else None
+        self._plan = Plan(model, self.batch_size, inputs, known)
+        self._steps = self._plan.steps
+        self._outputs = [value.array for value in self._plan.outputs]
+        self._one = self.model._packed(self._outputs) is self._outputs[0]
+        self._states = stream_state.named(self._plan.calls)
+        self._versions = [(layer, layer.weights_version) for layer in model.flat_layers().values() if layer.weights]
+        self._fingerprint: bytes | None = None
+
+    # ---- Steps ----
+
+    def step(self, x_t: Any, out: Any = None) -> Any:
+        """One step of every sequence.
+
+        Args:
+            x_t: (B,...), as an input of `predict` without its time axis; of several streamed inputs a list, or a
+                dictionary by their names. Numbers are converted as by `predict`.
+            out: arrays that take the outputs, in their structure; then the layers of the closed list allocate nothing.
+
+        Returns:
+            What `predict` returns on all steps so far; an output with a time axis without it, as its newest step.
+
+        Raises:
+            ShapeError, DtypeError, OptionError: x_t or out does not fit; the stream is as it was.
+            UnsupportedError: the model has other weights now.
+        """
+        self._check_weights()
+        only = self._only
+        results = self._outputs if out is None else self._checked_out(out)
+        if only is not None and type(x_t) is np.ndarray and x_t.shape == only.shape and x_t.dtype == only.dtype:
+            only[...] = x_t
+        else:
+            for buffer, array in zip(self._buffers, self._arranged(x_t, 1), strict=True):
+                buffer[...] = array
+        for call in self._steps:
+            call()
+        self.steps += 1
+        if out is None:
+            return results[0].copy() if self._one else self.model._packed([array.copy() for array in results])
+        for result, array in zip(results, self._outputs, strict=True):
+            result[...] = array
+        return out
+
+    def run(self, chunk: Any) -> Any:
+        """Several steps at once, with the numbers of stepping through them, to the bit.
+
+        Args:
+            chunk: (B,n,...), n from 1 on; of several streamed inputs a list, or a dictionary by their names.
+
+        Returns:
+            Each output with a time axis at these steps, (B,n,...), and the others after the last of them.
+
+        Raises:
+            as `step`.
+        """
+        self._check_weights()
+        arrays = self._arranged(chunk, 2)
+        lengths = {array.shape[1] for array in arrays}
+        if len(lengths) > 1 or lengths == {0}:
+            raise ShapeError(f"a chunk holds the same number of steps of each input, from 1 on; got {sorted(lengths)}")
+        found: dict[Value, Any] = dict(zip(self._inputs, arrays, strict=True))
+
+        def read(value: Value) -> Array:
+            array: Array = found.get(value, value.array)
+            return array
+
+        after: list[tuple[Array, Array]] = []
+        for call in self._plan.calls:
+            outputs, state = call.run(read, "run", call.own_state)
+            masks = call.run_masks(read, len(outputs))
+            found |= zip(call.outputs, outputs, strict=True)
+            found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
+            if call.own_state is not None:
+                after += zip(flatten(call.state), flatten(state), strict=True)
+        for old, new in after:
+            np.copyto(old, new)
+        self.steps += lengths.pop()
+        return self.model._packed([np.array(read(value)) for value in self._plan.outputs])
+
+    # ---- State ----
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of every state by its layer and letter, as "encoder/lstm/c", (B,H); to set, a dictionary of all."""
+        return {name: state.now.copy() for name, state in self._states.items()}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        stream_state.put(self._states, state)
+
+    def reset(self, rows: Any = None) -> None:
+        """Begins anew: all sequences, or some of them.
+
+        Args:
+            rows: which, (B) bool or a list of their numbers; None is all, and then `steps` begins anew too.
+
+        Raises:
+            ShapeError, DtypeError, OptionError: rows is something else.
+        """
+        index: Any = ... if rows is None else self._rows(rows)
+        for state in self._states.values():
+            state.now[index] = state.first[index]
+        if rows is None:
+            self.steps = 0
+
+    def fork(self) -> Stream:
+        """A stream of its own that goes on from here."""
+        self._check_weights()
+        other = Stream(self.model, self.batch_size, self._static, self._plan.constants)
+        for mine, its in zip(self._states.values(), other._states.values(), strict=True):
+            np.copyto(its.now, mine.now)
+        other.steps, other._fingerprint = self.steps, self._fingerprint
+        return other
+
+    def to_bytes(self) -> bytes:
+        """The state and `steps`, to go on in another process: see `from_bytes`; the format is in `stream_state`."""
+        return stream_state.to_bytes(self._states, self.fingerprint, self.batch_size, self.steps)
+
+    @classmethod
+    def from_bytes(cls, model: Model, blob: bytes, static: dict[str, Any] | None = None) -> Stream:
+        """A stream that goes on where the one that made the bytes was.
+
+        Args:
+            model: the same: of equal config and weights.
+            static: as it was opened with.
+
+        Raises:
+            OptionError: the bytes are not of a stream, are damaged, or are of another model or other static inputs.
+        """
+        header, arrays = stream_state.from_bytes(blob)
+        stream = cls(model, header.batch_size, static or {})
+        if header.fingerprint != stream.fingerprint.hex():
+            raise OptionError(
+                f"these bytes are of a stream of another model than {model.name!r}: its config, its weights or the "
+                "static inputs are others. Pass the model that they were made with"
+            )
+        stream.state, stream.steps = arrays, header.steps
+        return stream
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stream.from_bytes, (self.model, self.to_bytes(), self._static)
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Tells this model, with its weights and static inputs, from others."""
+        self._check_weights()
+        if self._fingerprint is None:
+            self._fingerprint = stream_state.fingerprint(self.model, self._static)
+        return self._fingerprint
+
+    # ---- What comes in ----
+
+    def _arranged(self, x: Any, axes: int) -> list[Array]:
+        """An array for each streamed input, of a step or of a chunk.
+
+        Args:
+            axes: before those of a step's numbers: 1 for the rows, 2 for rows and steps.
+        """
+        names = [tensor.history.operation.name for tensor in self._streamed]
+        if isinstance(x, dict):
+            missing = [name for name in names if name not in x]
+            parts = [] if missing else [x[name] for name in names]
+            came = f"a dictionary without {', '.join(map(repr, missing))}"
+        else:
+            parts = list(x) if isinstance(x, (list, tuple)) and len(names) > 1 else [x]
+            came = f"{len(parts)}"
+        if len(parts) != len(names):
+            raise ShapeError(f"this stream has {len(names)} streamed inputs, {', '.join(map(repr, names))}; got {came}")
+        return [
+            self._fitted(part, (*[None] * (axes - 1), *_step_shape(tensor)), tensor)
+            for part, tensor in zip(parts, self._streamed, strict=True)
+        ]
+
+    def _fitted(self, x: Any, shape: tuple[int | None, ...], tensor: Tensor) -> Array:
+        """x as an array of this shape after the rows, in the input's dtype."""
+        array = fitted(x, Tensor((self.batch_size, *shape), tensor.dtype, tensor.name))
+        if len(array) != self.batch_size:
+            raise ShapeError(
+                f"input {tensor.name!r}: this stream has {self.batch_size} rows (batch_size); got {len(array)}"
+            )
+        return array
+
+    def _checked_out(self, out: Any) -> list[Array]:
+        results = flatten(out)
+        if len(results) != len(self._outputs):
+            raise ShapeError(f"out must be {len(self._outputs)} arrays, one for each output; got {len(results)}")
+        for k, (result, array) in enumerate(zip(results, self._outputs, strict=True)):
+            if type(result) is not np.ndarray or result.dtype != array.dtype or not result.flags.writeable:
+                came = getattr(result, "dtype", type(result).__name__)
+                raise DtypeError(f"out[{k}] must be a writeable array of {array.dtype}; got {came}")
+            if result.shape != array.shape:
+                raise ShapeError(f"out[{k}] must be of shape {array.shape}; got {result.shape}")
+        return results
+
+    def _rows(self, rows: Any) -> Array:
+        given, B = np.asarray(rows), self.batch_size
+        if given.dtype == bool:
+            if given.shape != (B,):
+                raise ShapeError(f"rows must be (B,) bool, here ({B},), or a list of row numbers; got {given.shape}")
+            return given
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise DtypeError(f"rows must be (B,) bool, or a list of row numbers; got {rows!r}")
+        if given.size and not 0 <= given.min() <= given.max() < B:
+            raise OptionError(f"rows are numbered from 0 to {B - 1}; got {given.tolist()}")
+        return given.astype(np.intp)
+
+    def _check_weights(self) -> None:
+        for layer, version in self._versions:
+            if layer.weights_version != version:
+                raise UnsupportedError(
+                    f"layer {layer.name!r} was given other weights after this stream was opened. Open another with "
+                    "model.stream(); to go on from here under the new weights, hand it this one's state"
+                )
+
+
+def _step_shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of one step of an input, without the rows."""
+    sizes = tuple(size for size in tensor.shape[2:] if size is not None)
+    if len(sizes) != tensor.ndim - 2:
+        raise UnsupportedError(
+            f"input {tensor.name!r} of shape {tensor.shape} has no time axis, or an unknown size beside it, and cannot "
+            "be streamed. If it is no sequence, name it in static"
+        )
+    return sizes

@@ -1,0 +1,131 @@
+""".keras files, as Keras 3 writes them: a zip of metadata.json, config.json and model.weights.h5.
+
+Reading one imports, evaluates and unpickles nothing that it names, and its memory is bounded: the config is read, the
+model is built without numbers, each dataset is compared with the weight that it is for, and then its numbers are read.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from datetime import datetime
+from os import PathLike
+from typing import Any
+
+import h5py
+
+from everystep.errors import EverystepError, FileError, GraphError, OptionError
+from everystep.layers.base import Layer, without_numbers
+from everystep.models import Model
+from everystep.models.reader import from_serialized
+from everystep.saved.known_objects import refuse_unknown
+from everystep.saved.safe_hdf5 import check_dataset, find_datasets, open_hdf5
+from everystep.saved.safe_json import parse
+from everystep.saved.safe_zip import read_archive
+from everystep.saved.weight_groups import Group, weight_groups
+from everystep.saved.written_config import written_config
+
+FORMAT = "3.15.1"  # the Keras whose files these are
+TRAINING = ("optimizer", "metrics", "_metrics", "_compile_metrics", "_compile_loss", "_loss_tracker", "loss")  # unread
+
+
+def load_model(path: str | PathLike[str], *, max_bytes: int = 1 << 32) -> Model:
+    """The model in a .keras file, to run.
+
+    Args:
+        max_bytes: the most that the file may hold, unpacked.
+
+    Raises:
+        FileError: the file is damaged, too large, or holds what a model's file does not; or the weights are not those
+            of the config. UnsupportedError: a layer, by its path, or an option, is not supported.
+    """
+    members = read_archive(path, max_bytes)
+    where = {name: f"{name} of {str(path)!r}" for name in members}
+    parse(members["metadata.json"], where["metadata.json"])
+    model = _model(parse(members["config.json"], where["config.json"]), where["config.json"])
+    _read_weights(model, members["model.weights.h5"], where["model.weights.h5"])
+    return model
+
+
+def _model(config: dict[str, Any], where: str) -> Model:
+    """The model of a config, without numbers."""
+    try:
+        with without_numbers():
+            model = from_serialized(config)
+        refuse_unknown(config)
+        if not model.built:
+            raise GraphError(f"model {model.name!r} does not know its inputs: build it before it is saved")
+    except EverystepError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise FileError(f"{where} is not the config of a model: {type(error).__name__}: {error}") from error
+    return model
+
+
+def _read_weights(model: Model, data: bytes, where: str) -> None:
+    groups = list(weight_groups(model))
+    unread = {f"{group.path}{name}" for group in groups if isinstance(group.layer, Model) for name in TRAINING}
+    with open_hdf5(data, where) as file:
+        found = find_datasets(file, unread)
+        if any("_layer_checkpoint_dependencies" in path for path in found):
+            found = {path.replace("_layer_checkpoint_dependencies", "layers"): each for path, each in found.items()}
+            groups = list(weight_groups(model, counted_twice=True))
+        wanted = {
+            path: (group.layer, name, group.layer.named_weights[name])
+            for group in groups
+            for path, name in group.datasets.items()
+        }
+        for path, (layer, name, _) in wanted.items():
+            if path not in found:
+                raise FileError(f"it has no {path!r}, {name} of layer {layer.name!r}")
+        for path in found:
+            if path not in wanted:
+                raise FileError(f"it has {path!r}, and the config has no weight there")
+        for path, (_, _, weight) in wanted.items():
+            check_dataset(path, found[path], weight.shape, str(weight.dtype), len(data))
+        needed = sum(weight.nbytes for _, _, weight in wanted.values())
+        if needed > len(data):
+            raise FileError(f"the weights take {needed} bytes, and the file has {len(data)}: they share data")
+        numbers: dict[int, tuple[Layer, dict[str, Any]]] = {}
+        for path, (layer, name, _) in wanted.items():
+            numbers.setdefault(id(layer), (layer, {}))[1][name] = found[path][()]
+    for layer, arrays in numbers.values():
+        layer.set_weights([arrays[name] for name in layer.named_weights])
+
+
+def save_model(model: Model, path: str | PathLike[str]) -> None:
+    """Writes a model to a .keras file; see `Model.save`."""
+    path = os.fspath(path)
+    if not path.endswith(".keras"):
+        raise OptionError(f"a model is saved as a .keras file; got the path {path!r}")
+    if not model.built:
+        raise GraphError(f"model {model.name!r} has no weights yet, to be saved: call it on its inputs first")
+    metadata = {"keras_version": FORMAT, "date_saved": f"{datetime.now():%Y-%m-%d@%H:%M:%S}"}
+    members = {
+        "metadata.json": json.dumps(metadata).encode(),
+        "config.json": json.dumps(written_config(model)).encode(),
+        "model.weights.h5": _written_weights(weight_groups(model)),
+    }
+    unfinished = f"{path}.{os.getpid()}.part"  # an old file stays whole until the new one is
+    try:
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        os.replace(unfinished, path)
+    finally:
+        if os.path.exists(unfinished):
+            os.remove(unfinished)
+
+
+def _written_weights(groups: Iterable[Group]) -> bytes:
+    file = io.BytesIO()
+    with h5py.File(file, "w") as made:
+        for path, name, layer, weights in groups:
+            variables = made.require_group(f"{path}vars")
+            variables.attrs["name"] = name
+            for number, weight in enumerate(weights):
+                variables[str(number)] = layer.named_weights[weight]
+    return file.getvalue()

@@ -1,0 +1,90 @@
+"""Arrays of an HDF5 file that nobody vouches for: found by hard links only, checked, then read.
+
+A dataset must be stored in one piece, without filters, as Keras writes it. Its bytes then lie in the file as they are,
+so that reading it takes no more memory than the file has, opens no other file and runs no plugin.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import numpy as np
+
+from everystep.errors import FileError
+
+OBJECTS, DEPTH = 100_000, 64  # the most that a file may have
+REPACK = "h5repack -f NONE -l CONTI makes it so"
+
+
+@contextmanager
+def open_hdf5(data: bytes, where: str) -> Iterator[h5py.File]:
+    """The file in `data`; what HDF5 finds wrong with it becomes a FileError that begins with `where`."""
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            yield file
+    except FileError as error:
+        raise FileError(f"{where}: {error}") from None
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FileError(f"{where} is not an HDF5 file, or is damaged: {error}") from error
+
+
+def find_datasets(file: h5py.File, skipped: Set[str] = frozenset()) -> dict[str, h5py.Dataset]:
+    """Every dataset by its path, "layers/lstm/cell/vars/0".
+
+    Args:
+        skipped: paths that are not looked at.
+
+    Raises:
+        FileError: a link leads elsewhere, or there are too many objects, or too deep: or they form a loop.
+    """
+    found: dict[str, h5py.Dataset] = {}
+    left: list[tuple[str, h5py.Group]] = [("", file)]
+    count = 0
+    while left:
+        path, group = left.pop()
+        for name in group:
+            here = f"{path}/{name}".lstrip("/")
+            count += 1
+            if count > OBJECTS or here.count("/") > DEPTH:
+                raise FileError(f"it has more than {OBJECTS} objects, or deeper than {DEPTH}, at {here[:200]!r}")
+            if here in skipped:
+                continue
+            link = group.get(name, getlink=True)
+            if not isinstance(link, h5py.HardLink):
+                raise FileError(f"{here!r} is a link to elsewhere ({type(link).__name__})")
+            made = group[name]
+            if isinstance(made, h5py.Group):
+                left.append((here, made))
+            elif isinstance(made, h5py.Dataset):
+                found[here] = made
+            else:
+                raise FileError(f"{here!r} is neither a group nor a dataset")
+    return found
+
+
+def check_dataset(path: str, dataset: h5py.Dataset, shape: tuple[int, ...], dtype: str, size: int) -> None:
+    """Raises FileError unless it can be read safely, and is of this shape and dtype.
+
+    Args:
+        size: of the file, in bytes.
+    """
+    made = dataset.id.get_create_plist()
+    if made.get_layout() == h5py.h5d.VIRTUAL:  # before its shape, which is that of other files
+        raise FileError(f"{path!r} is a virtual dataset, whose data lies in other files")
+    if made.get_external_count():
+        raise FileError(f"{path!r} has its data in another file")
+    if made.get_nfilters() or made.get_layout() == h5py.h5d.CHUNKED:
+        raise FileError(f"{path!r} is stored in chunks or through a filter; it must be in one piece. {REPACK}")
+    if dataset.dtype != np.dtype(dtype):
+        raise FileError(f"{path!r} must be {dtype}; it is {dataset.dtype}")
+    if dataset.shape != shape:
+        raise FileError(f"{path!r} must be of shape {shape}; it is {dataset.shape}")
+    stored, needed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
+    if stored != needed or (dataset.id.get_offset() or 0) + needed > size:
+        raise FileError(f"{path!r} takes {needed} bytes, which the file does not have")
+
+
