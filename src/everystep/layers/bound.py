@@ -26,6 +26,8 @@ from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.together import Found
 
+__all__ = ["Bound", "BoundStep", "bound_mask", "bound_step"]
+
 
 class BoundStep(NamedTuple):
     """What is returned, in arrays that stay, and the calls that write it there, in their order."""
@@ -47,8 +49,8 @@ def bound_step(operation: Operation, call: dict[str, Any], state: Any) -> BoundS
 
 
 @singledispatch
-def bound_mask(layer: Operation, inputs: Any) -> BoundStep | None:
-    """`layer.compute_mask` of a layer that makes a mask of its inputs."""
+def bound_mask(layer: Operation, inputs: Any, mask: Any) -> BoundStep | None:
+    """`layer.compute_mask` of a layer that makes a mask, on arrays that stay."""
     return None
 
 
@@ -125,17 +127,18 @@ def _along_last_axis(name: str, x: Array, y: Array) -> list[Bound]:
     """softmax or log_softmax of x, step by step as `activations.activate`; y may be x."""
     log = name == "log_softmax"
     exponentials = np.empty_like(y) if log else y
-    one = np.empty((*x.shape[:-1], 1), x.dtype)  # a number for each row
-    along: Any = dict(axis=-1, keepdims=True, out=one)
+    one, spread = np.empty((*x.shape[:-1], 1), x.dtype), np.empty_like(x)  # a number for each row; and along it, as
+    along: Any = dict(axis=-1, keepdims=True, out=one)  # NumPy takes memory to broadcast in a ufunc, not in copyto
     calls: list[Bound] = [
         partial(np.maximum.reduce, x, **along),
-        partial(np.subtract, x, one, y),
+        partial(np.copyto, spread, one),
+        partial(np.subtract, x, spread, y),
         engine.bound_activation("exponential", y, exponentials),
         partial(np.add.reduce, exponentials, **along),
     ]
-    return calls + (
-        [partial(np.log, one, one), partial(np.subtract, y, one, y)] if log else [partial(np.divide, y, one, y)]
-    )
+    if log:
+        return [*calls, partial(np.log, one, one), partial(np.copyto, spread, one), partial(np.subtract, y, spread, y)]
+    return [*calls, partial(np.copyto, spread, one), partial(np.divide, y, spread, y)]
 
 
 @bound_step.register
@@ -176,25 +179,38 @@ def _(layer: Masking, call: dict[str, Any], state: Any) -> BoundStep:
 
 @bound_step.register
 def _(operation: MaskOperation, call: Any, state: Any) -> BoundStep | None:
-    function = KINDS[operation.kind].run
-    if not isinstance(function, np.ufunc):
-        return None
-    y = function(*call)
-    return BoundStep(y, [partial(function, *call, out=y)])
+    function, options = KINDS[operation.kind].run, operation.options_from_end
+    y = function(*call, **options)
+    if operation.kind in ("ZerosLike", "OnesLike", "ExpandDims", "Flip"):  # the same always, or a view
+        return BoundStep(y, [])
+    return BoundStep(y, [partial(function, *call, **options, out=y)])
 
 
 # ---- Masks ----
 
 
 @bound_mask.register
-def _(layer: Masking, inputs: Any) -> BoundStep:
+def _(layer: Masking, inputs: Any, mask: Any) -> BoundStep:
     return BoundStep(*_seen(inputs, layer.mask_value))
 
 
 @bound_mask.register
-def _(layer: Embedding, inputs: Any) -> BoundStep:
+def _(layer: Embedding, inputs: Any, mask: Any) -> BoundStep:
     seen = np.empty(inputs.shape, bool)
     return BoundStep(seen, [partial(np.not_equal, inputs, 0, seen)])
+
+
+@bound_mask.register
+def _(layer: Concatenate, inputs: Any, mask: Any) -> BoundStep | None:
+    each = list(zip(inputs, mask, strict=True))
+    by_row = all(one is None or one.ndim + 1 == value.ndim for value, one in each)
+    if not by_row or layer.axis_of(inputs) not in (-1, inputs[0].ndim - 1) or not all(v.shape[-1] for v in inputs):
+        return None
+    seen = np.ones(inputs[0].shape[:-1], bool)  # as it stays where one has no mask
+    if any(one is None for one in mask):
+        return BoundStep(seen, [])
+    others: list[Bound] = [partial(np.logical_or, seen, one, seen) for one in mask[1:]]
+    return BoundStep(seen, [partial(np.not_equal, mask[0], 0, seen), *others])
 
 
 def _seen(x: Array, mask_value: float) -> tuple[Array, list[Bound]]:

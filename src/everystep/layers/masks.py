@@ -143,14 +143,16 @@ class MaskOperation(Operation):
         return KINDS[self.kind].run(*args, **self.options), ()
 
     def step(self, *args: Any) -> tuple[Any, State]:
-        """As `run`, on arrays without a time axis; an axis counts from the last one then."""
+        """As `run`, on arrays without a time axis."""
         obstacle = self.step_obstacle()
         if obstacle:
             raise UnsupportedError(f"operation {self.name!r} ({self.kind}) cannot go one step at a time: {obstacle}")
-        options = self.options
-        if "axis" in options:
-            options = options | {"axis": self._axis_from_end()[0]}
-        return KINDS[self.kind].run(*args, **options), ()
+        return KINDS[self.kind].run(*args, **self.options_from_end), ()
+
+    @property
+    def options_from_end(self) -> dict[str, Any]:
+        """The options, with an axis that counts from the last one, as it does with and without a time axis."""
+        return self.options | ({"axis": self._axis_from_end()[0]} if "axis" in self.options else {})
 
     def step_obstacle(self) -> str | None:
         if "axis" in self.options and operator.eq(*self._axis_from_end()):

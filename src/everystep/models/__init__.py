@@ -2,5 +2,6 @@
 
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
+from everystep.models.stream import Stream
 
-__all__ = ["Model", "Sequential"]
+__all__ = ["Model", "Sequential", "Stream"]

@@ -50,7 +50,7 @@ class Stream:
             )
         self._streamed = [tensor for tensor in model.inputs if tensor.history.operation.name not in static]
         inputs = [
-            Value(self._fitted(static[name], tensor.shape[1:], tensor), constant=True)
+            Value(self._fitted(static[name], tensor.shape[1:], tensor).copy(), constant=True)
             if name in static
             else Value(np.zeros((self.batch_size, *_step_shape(tensor)), tensor.dtype), timed=True)
             for name, tensor in zip(names, model.inputs, strict=True)
@@ -62,7 +62,8 @@ class Stream:
         self._plan = Plan(model, self.batch_size, inputs, known)
         self._steps = self._plan.steps
         self._outputs = [value.array for value in self._plan.outputs]
-        self._one = self.model._packed(self._outputs) is self._outputs[0]
+        packed = self.model._packed(self._outputs)
+        self._y: Array | None = packed if isinstance(packed, np.ndarray) else None  # the only output, if there is one
         self._states = stream_state.named(self._plan.calls)
         self._versions = [(layer, layer.weights_version) for layer in model.flat_layers().values() if layer.weights]
         self._fingerprint: bytes | None = None
@@ -85,9 +86,10 @@ class Stream:
             UnsupportedError: the model has other weights now.
         """
         self._check_weights()
-        only = self._only
-        results = self._outputs if out is None else self._checked_out(out)
-        if only is not None and type(x_t) is np.ndarray and x_t.shape == only.shape and x_t.dtype == only.dtype:
+        only, y = self._only, self._y
+        if out is not None and not (y is not None and _alike(out, y) and out.flags.writeable):
+            self._check_out(out)
+        if only is not None and _alike(x_t, only):
             only[...] = x_t
         else:
             for buffer, array in zip(self._buffers, self._arranged(x_t, 1), strict=True):
@@ -96,9 +98,9 @@ class Stream:
             call()
         self.steps += 1
         if out is None:
-            return results[0].copy() if self._one else self.model._packed([array.copy() for array in results])
-        for result, array in zip(results, self._outputs, strict=True):
-            result[...] = array
+            return self.model._packed([array.copy() for array in self._outputs]) if y is None else y.copy()
+        for given, array in zip([out] if y is not None else flatten(out), self._outputs, strict=True):
+            given[...] = array
         return out
 
     def run(self, chunk: Any) -> Any:
@@ -240,7 +242,7 @@ class Stream:
             )
         return array
 
-    def _checked_out(self, out: Any) -> list[Array]:
+    def _check_out(self, out: Any) -> None:
         results = flatten(out)
         if len(results) != len(self._outputs):
             raise ShapeError(f"out must be {len(self._outputs)} arrays, one for each output; got {len(results)}")
@@ -250,7 +252,6 @@ class Stream:
                 raise DtypeError(f"out[{k}] must be a writeable array of {array.dtype}; got {came}")
             if result.shape != array.shape:
                 raise ShapeError(f"out[{k}] must be of shape {array.shape}; got {result.shape}")
-        return results
 
     def _rows(self, rows: Any) -> Array:
         given, B = np.asarray(rows), self.batch_size
@@ -271,6 +272,11 @@ class Stream:
                     f"layer {layer.name!r} was given other weights after this stream was opened. Open another with "
                     "model.stream(); to go on from here under the new weights, hand it this one's state"
                 )
+
+
+def _alike(array: Any, other: Array) -> bool:
+    """Whether it is an array like the other one, nothing to be converted."""
+    return type(array) is np.ndarray and array.shape == other.shape and array.dtype == other.dtype
 
 
 def _step_shape(tensor: Tensor) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ of a recurrent layer, and is computed anew at every step, as if the sequences en
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn
@@ -18,7 +18,7 @@ from everystep.errors import UnsupportedError
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.base import Layer, State
-from everystep.layers.bound import bound_mask, bound_step
+from everystep.layers.bound import Bound, bound_mask, bound_step
 from everystep.layers.dropout import Dropout
 from everystep.layers.embedding import Embedding
 from everystep.layers.operation import Operation
@@ -27,8 +27,6 @@ from everystep.layers.structure import flatten, map_leaves, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models.graph import Graph
 from everystep.models.model import Model
-
-Bound = Callable[[], object]
 
 
 @dataclass(eq=False)
@@ -86,8 +84,7 @@ class Call:
     @property
     def values(self) -> list[Value]:
         """All that it reads."""
-        leaves = flatten([self.inputs, self.options, self.mask])
-        return [leaf for leaf in leaves if isinstance(leaf, Value)]
+        return _values([self.inputs, self.options, self.mask])
 
     def run(self, read: Callable[[Value], Array], verb: str, state: State) -> tuple[list[Array], State]:
         """The outputs, flat, and the state after it; `read` gives the numbers of a value."""
@@ -139,9 +136,9 @@ class Plan:
         self.calls: list[Call] = []
         self.constants: list[Any] = []
         self._known: Iterator[Any] | None = None if known is None else iter(known)
-        self._steps: list[tuple[bool, list[Bound]]] = []
+        self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
-        self.steps = [step for after in (False, True) for its, steps in self._steps if its is after for step in steps]
+        self.steps = self._needed_steps()
         self.calls.sort(key=lambda call: call.after_state)
 
     def _graph(
@@ -157,7 +154,7 @@ class Plan:
             name = path + operation.name
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
-                mask = map_leaves(lambda t, masked=masked: masked.get(id(t)), call[operation.call_arguments[0]])
+                mask = map_leaves(partial(_mask_of, masked), call[operation.call_arguments[0]])
                 call = {key: _looked_up(found, given) for key, given in call.items()}
                 outputs, its_masks = self._layer(operation, name, call, mask)
             else:
@@ -196,15 +193,28 @@ class Plan:
                 call.first_state = first if given is None else pack(first, [value.array for value in flatten(given)])
                 call.state = map_leaves(lambda array: np.array(array, order="C"), call.first_state)
             in_time = _time_axes(call, self.B)
-        steps = _bound(call)
+        self._bound.append((call, *_bound(call)))
         for results in (call.outputs, call.masks):
             for place, value in enumerate(results):
                 if value is not None and value not in values:
                     value.timed = in_time is not None and in_time[place]
                     value.after_state = call.after_state
         self.calls.append(call)
-        self._steps.append((call.after_state, steps))
         return call.outputs, call.masks
+
+    def _needed_steps(self) -> list[Bound]:
+        """What the states and the outputs need: of the masks that every layer hands on few are looked at."""
+        needed, before, after = set(self.outputs), list[list[Bound]](), list[list[Bound]]()
+        for call, for_outputs, for_masks in reversed(self._bound):
+            parts: list[tuple[Sequence[Value | None], list[Bound], Any]] = [
+                (call.masks, for_masks, call.mask),
+                (call.outputs, for_outputs, call.options),
+            ]
+            for results, steps, reads in parts:
+                if not needed.isdisjoint(results) or (results is call.outputs and call.own_state is not None):
+                    needed.update(_values([call.inputs, reads]))
+                    (after if call.after_state else before).append(steps)
+        return [step for steps in [*reversed(before), *reversed(after)] for step in steps]
 
     def _constant(self, call: Call) -> tuple[list[Array], list[Any]]:
         if self._known is None:
@@ -220,9 +230,17 @@ def newest(value: Value) -> Array:
     return value.array
 
 
+def _values(structure: Any) -> list[Value]:
+    return [leaf for leaf in flatten(structure) if isinstance(leaf, Value)]
+
+
 def _filled(read: Callable[[Value], Array], structure: Any) -> Any:
     """The structure with numbers in the place of each value."""
     return map_leaves(lambda leaf: read(leaf) if isinstance(leaf, Value) else leaf, structure)
+
+
+def _mask_of(masked: dict[int, Value | None], tensor: Tensor) -> Value | None:
+    return masked.get(id(tensor))
 
 
 def _looked_up(found: dict[int, Value], structure: Any) -> Any:
@@ -233,8 +251,8 @@ def _looked_up(found: dict[int, Value], structure: Any) -> Any:
 # ---- What to do at each step ----
 
 
-def _bound(call: Call) -> list[Bound]:
-    """Finds the arrays that a call writes to, its outputs and masks, and what writes them: see `layers.bound`."""
+def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
+    """Finds the arrays that a call writes to, and what writes its outputs and its masks: see `layers.bound`."""
     operation, reads = call.operation, {id(value.array): value for value in call.values}
     inputs, options = _filled(newest, call.inputs), _filled(newest, call.options)
     known = type(operation).__module__.startswith("everystep.layers.")  # not a user's class that extends one of ours
@@ -253,12 +271,12 @@ def _bound(call: Call) -> list[Bound]:
     masks = call.run_masks(newest, len(call.outputs))
     call.masks = values(masks)
     if all(mask is None or id(mask) in reads for mask in masks):
-        return steps
-    bound = bound_mask(operation, inputs) if known else None
+        return steps, []
+    bound = bound_mask(operation, inputs, _filled(newest, call.mask)) if known else None
     if bound is None:
-        return [*steps, partial(_mask_again, call)]
+        return steps, [partial(_mask_again, call)]
     call.masks = [Value(bound.outputs)]
-    return [*steps, *bound.calls]
+    return steps, bound.calls
 
 
 def _run_again(call: Call) -> None:
@@ -285,12 +303,12 @@ def _check_streamable(call: Call) -> None:
     obstacle = operation.step_obstacle()
     if obstacle:
         _refuse(call, obstacle)
-    initial = [leaf for leaf in flatten(call.options.get("initial_state")) if isinstance(leaf, Value)]
+    initial = _values(call.options.get("initial_state"))
     if not all(value.constant for value in initial):
         _refuse(call, "its initial_state changes with every step, and with it all that it returned before")
     if not all(value.timed for value in call.values if value not in initial):
         _refuse(call, "it takes a streamed sequence together with one that is not streamed")
-    alone = any(isinstance(leaf, Value) and leaf.array.ndim == 1 for leaf in flatten(call.inputs))
+    alone = any(value.array.ndim == 1 for value in _values(call.inputs))
     along_last = isinstance(operation, Activation) and operation.activation in ALONG_LAST_AXIS
     if alone and isinstance(operation, Layer) and (along_last or not isinstance(operation, BY_NUMBER)):
         _refuse(call, "its input has no axis but time, and it goes along that. If it is no sequence, name it in static")
