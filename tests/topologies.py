@@ -223,3 +223,8 @@ def random_weights(model: Any, rng: np.random.Generator) -> list[np.ndarray]:
     weights = [rng.normal(0, 0.7, w.shape) for w in model.get_weights()]
     model.set_weights(weights)
     return weights
+
+
+def fed(model: Any, x: list[Any]) -> Any:
+    """x as the model takes it."""
+    return {t.name: a for t, a in zip(model.inputs, x, strict=True)} if isinstance(model.input, dict) else x

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from tolerances import assert_close64
-from topologies import TOPOLOGIES, H, I, Names, T, data, nested, random_weights
-from wide_floats import float64
+from topologies import TOPOLOGIES, H, I, Names, T, data, fed, nested, random_weights
 
 import everystep
 import everystep.keras
@@ -20,22 +18,6 @@ from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.route import hard_sigmoid_keras2, routes
 
 leaves = keras.tree.flatten
-
-
-def fed(model: Any, x: list[Any]) -> Any:
-    """x as the model takes it."""
-    return {t.name: a for t, a in zip(model.inputs, x, strict=True)} if isinstance(model.input, dict) else x
-
-
-@pytest.fixture
-def wide() -> Iterator[None]:
-    """float64 in all of Keras; its predict rounds its inputs to floatx."""
-    with float64():
-        keras.config.set_floatx("float64")
-        keras.config.set_dtype_policy("float64")
-        yield
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
 
 
 @pytest.mark.usefixtures("wide")

@@ -96,7 +96,16 @@ def keras_weights(model: Model) -> list[Any]:
     """The weights in the order of the Keras model that is made of the config.
 
     Raises:
-        UnsupportedError: two models of one share a layer; a config would make two layers of it.
+        UnsupportedError: as `refuse_shared`.
+    """
+    refuse_shared(model)
+    return model.get_weights()
+
+
+def refuse_shared(model: Model) -> None:
+    """Raises UnsupportedError where two models of one share a layer, which Keras reads no config of rightly.
+
+    It makes two layers, or, if the config says that they are one, mistakes one's calls for the other's.
     """
     paths: dict[int, str] = {}
 
@@ -112,4 +121,3 @@ def keras_weights(model: Model) -> list[Any]:
                 visit(layer, f"{here}/")
 
     visit(model, "")
-    return model.get_weights()

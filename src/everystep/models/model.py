@@ -330,6 +330,7 @@ class Model(Composite):
 
         Raises:
             OptionError: the path does not end in .keras. GraphError: the model has no weights yet.
+            UnsupportedError: it is made of models that share a layer.
         """
         importlib.import_module("everystep.saved.keras_archive").save_model(self, path)
 

@@ -18,16 +18,22 @@ from typing import Any
 import h5py
 
 from everystep.errors import EverystepError, FileError, GraphError, OptionError
+from everystep.layers.activations import REGISTERED
 from everystep.layers.base import Layer, without_numbers
 from everystep.models import Model
+from everystep.models.config import refuse_shared
 from everystep.models.reader import from_serialized
 from everystep.saved.known_objects import refuse_unknown
 from everystep.saved.safe_hdf5 import check_dataset, find_datasets, open_hdf5
 from everystep.saved.safe_json import parse
 from everystep.saved.safe_zip import read_archive
 from everystep.saved.weight_groups import Group, weight_groups
-from everystep.saved.written_config import written_config
 
+ACTIVATIONS = ("activation", "recurrent_activation")  # the arguments that take a function
+FUNCTIONS = {  # of everystep.keras, as Keras writes them
+    name: {"module": "builtins", "class_name": "function", "config": registered, "registered_name": "function"}
+    for registered, name in REGISTERED.items()
+}
 FORMAT = "3.15.1"  # the Keras whose files these are
 TRAINING = ("optimizer", "metrics", "_metrics", "_compile_metrics", "_compile_loss", "_loss_tracker", "loss")  # unread
 
@@ -103,10 +109,11 @@ def save_model(model: Model, path: str | PathLike[str]) -> None:
         raise OptionError(f"a model is saved as a .keras file; got the path {path!r}")
     if not model.built:
         raise GraphError(f"model {model.name!r} has no weights yet, to be saved: call it on its inputs first")
+    refuse_shared(model)
     metadata = {"keras_version": FORMAT, "date_saved": f"{datetime.now():%Y-%m-%d@%H:%M:%S}"}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
-        "config.json": json.dumps(written_config(model)).encode(),
+        "config.json": json.dumps(_written_config(model.serialized())).encode(),
         "model.weights.h5": _written_weights(weight_groups(model)),
     }
     unfinished = f"{path}.{os.getpid()}.part"  # an old file stays whole until the new one is
@@ -118,6 +125,14 @@ def save_model(model: Model, path: str | PathLike[str]) -> None:
     finally:
         if os.path.exists(unfinished):
             os.remove(unfinished)
+
+
+def _written_config(value: Any) -> Any:
+    """A config in which no function that Keras lacks is but a name."""
+    if isinstance(value, dict):
+        named = {key: FUNCTIONS[value[key]] for key in ACTIVATIONS if value.get(key) in list(FUNCTIONS)}
+        return {key: _written_config(inner) for key, inner in (value | named).items()}
+    return [_written_config(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _written_weights(groups: Iterable[Group]) -> bytes:

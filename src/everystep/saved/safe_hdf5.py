@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from typing import Any
 
 import h5py
 import numpy as np
@@ -86,5 +85,3 @@ def check_dataset(path: str, dataset: h5py.Dataset, shape: tuple[int, ...], dtyp
     stored, needed = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
     if stored != needed or (dataset.id.get_offset() or 0) + needed > size:
         raise FileError(f"{path!r} takes {needed} bytes, which the file does not have")
-
-
