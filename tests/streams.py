@@ -39,7 +39,9 @@ def everything(k: Names) -> Any:
     gru = k.GRU(3, zero_output_for_mask=True, **GATES)(k.Masking(1.5)(lstm[0]))
     before = k.GRU(2, reset_after=False, activation="relu", **GATES)(lstm[0], mask=mask)
     simple = k.SimpleRNN(5, zero_output_for_mask=True)(k.Masking()(x))
-    return k.Model([x, mask, resets], [*lstm, *gru, *before, simple])
+    seen, other = k.Masking()(x), k.Masking(1.5)(x)  # with a second argument, masks come beside the graph
+    both, half = (k.GRU(3)(k.Concatenate()([seen, second]), resets=resets) for second in (other, x))
+    return k.Model([x, mask, resets], [*lstm, *gru, *before, simple, both, half])
 
 
 def heads(k: Names) -> Any:

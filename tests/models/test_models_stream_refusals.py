@@ -180,6 +180,7 @@ def test_steps_that_do_not_fit_change_nothing() -> None:
         (np.zeros((B, H)), DtypeError),
         (np.zeros((1, H), np.float32), ShapeError),
         (frozen, DtypeError),
+        ([frozen.copy()], DtypeError),
     ):
         with pytest.raises(error, match=r"out\[0\] must be"):
             stream.step(np.ones((B, I)), out=out)

@@ -97,10 +97,15 @@ class Stream:
         for call in self._steps:
             call()
         self.steps += 1
-        if out is None:
-            return self.model._packed([array.copy() for array in self._outputs]) if y is None else y.copy()
-        for given, array in zip([out] if y is not None else flatten(out), self._outputs, strict=True):
-            given[...] = array
+        if y is not None:
+            if out is None:
+                return y.copy()
+            out[...] = y
+        elif out is None:
+            return self.model._packed([array.copy() for array in self._outputs])
+        else:
+            for given, array in zip(flatten(out), self._outputs, strict=True):
+                given[...] = array
         return out
 
     def run(self, chunk: Any) -> Any:
@@ -243,7 +248,7 @@ class Stream:
         return array
 
     def _check_out(self, out: Any) -> None:
-        results = flatten(out)
+        results = flatten(out) if self._y is None else [out]
         if len(results) != len(self._outputs):
             raise ShapeError(f"out must be {len(self._outputs)} arrays, one for each output; got {len(results)}")
         for k, (result, array) in enumerate(zip(results, self._outputs, strict=True)):
