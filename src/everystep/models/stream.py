@@ -20,7 +20,8 @@ from everystep.layers.tensor import Array, Tensor
 from everystep.models import stream_state
 from everystep.models.inputs import fitted
 from everystep.models.model import Model
-from everystep.models.stream_plan import Plan, Value
+from everystep.models.stream_call import Value
+from everystep.models.stream_plan import Plan
 
 
 class Stream:

@@ -1,116 +1,21 @@
-"""What one step of a stream is: the model's calls, those of models in it among them, on arrays that stay.
-
-Each tensor of the graph becomes a `Value`. It is *constant* if it follows from static inputs alone, and is computed
-once. Else it is *timed* if it has a time axis, of which a step sees the newest step; or it has none, as the last output
-of a recurrent layer, and is computed anew at every step, as if the sequences ended there. B batch, T time steps.
-"""
+"""What one step of a stream is: the model's calls, those of models in it among them, on arrays that stay."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from everystep.errors import UnsupportedError
-from everystep.layers.activation import Activation
-from everystep.layers.activations import ALONG_LAST_AXIS
-from everystep.layers.base import Layer, State
+from everystep.layers.base import Layer
 from everystep.layers.bound import Bound, bound_mask, bound_step
-from everystep.layers.dropout import Dropout
-from everystep.layers.embedding import Embedding
-from everystep.layers.operation import Operation
-from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten, map_leaves, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models.graph import Graph
 from everystep.models.model import Model
-
-
-@dataclass(eq=False)
-class Value:
-    """A tensor in a stream.
-
-    Attributes:
-        array: its numbers, of the newest step if it is timed; always the same array.
-        constant, timed: see above.
-        after_state: whether it follows from a state.
-    """
-
-    array: Array
-    constant: bool = False
-    timed: bool = False
-    after_state: bool = False
-
-
-@dataclass(eq=False)
-class Call:
-    """A call of an operation.
-
-    Attributes:
-        name: the operation's, with those of the models it is in: "encoder/lstm".
-        inputs, options: its first argument, or all of an operation that is no layer, and the others by name; with a
-            `Value` in the place of each tensor.
-        mask: that comes with the inputs.
-        verb: "step" if it has a time axis, or "run" on what has none.
-        state: arrays that stay, of a step.
-        first_state: what they are at the start of a sequence.
-        outputs, masks: values, flat.
-    """
-
-    operation: Operation
-    name: str
-    inputs: Any
-    options: dict[str, Any]
-    mask: Any
-    verb: str = "run"
-    state: State = ()
-    first_state: State = ()
-    outputs: list[Value] = field(default_factory=list)
-    masks: list[Value | None] = field(default_factory=list)
-
-    @property
-    def own_state(self) -> State:
-        """The state for `Layer.run` and `step`; None where it carries nothing."""
-        return self.state if flatten(self.state) else None
-
-    @property
-    def after_state(self) -> bool:
-        """Whether what it returns follows from a state."""
-        return bool(flatten(self.state)) or any(value.after_state for value in self.values)
-
-    @property
-    def values(self) -> list[Value]:
-        """All that it reads."""
-        return _values([self.inputs, self.options, self.mask])
-
-    def run(self, read: Callable[[Value], Array], verb: str, state: State) -> tuple[list[Array], State]:
-        """The outputs, flat, and the state after it; `read` gives the numbers of a value."""
-        inputs, options = _filled(read, self.inputs), _filled(read, self.options)
-        if not isinstance(self.operation, Layer):
-            return [getattr(self.operation, verb)(*inputs)[0]], ()
-        outputs, state = getattr(self.operation, verb)(inputs, state, **options)
-        return flatten(outputs), state
-
-    def run_masks(self, read: Callable[[Value], Array], count: int) -> list[Any]:
-        """The mask of each output, of which there are `count`; None where there is none."""
-        if not isinstance(self.operation, Layer) or not self.operation.passes_mask:
-            return [None] * count
-        masks = flatten(self.operation.compute_mask(_filled(read, self.inputs), _filled(read, self.mask)))
-        return masks if len(masks) == count else [None] * count
-
-    def state_names(self) -> list[str]:
-        """One for each array of the state."""
-        layer = self.operation
-        if isinstance(layer, Recurrent):
-            return [
-                f"{cell.name}/{letter}" if layer.stacked else letter
-                for cell in layer.cells
-                for letter in cell.spec.states
-            ]
-        return [str(k) for k in range(len(flatten(self.state)))]
+from everystep.models.stream_call import Call, Value, filled, newest, values_in
+from everystep.models.stream_check import check_streamable, time_axes
 
 
 class Plan:
@@ -186,13 +91,13 @@ class Plan:
             return call.outputs, call.masks
         in_time: list[bool] | None = None
         if any(value.timed for value in values):
-            _check_streamable(call)
+            check_streamable(call)
             call.verb = "step"
             if isinstance(call.operation, Layer):
                 first, given = call.operation.initial_state(self.B), call.options.get("initial_state")
                 call.first_state = first if given is None else pack(first, [value.array for value in flatten(given)])
                 call.state = map_leaves(lambda array: np.array(array, order="C"), call.first_state)
-            in_time = _time_axes(call, self.B)
+            in_time = time_axes(call, self.B)
         self._bound.append((call, *_bound(call)))
         for results in (call.outputs, call.masks):
             for place, value in enumerate(results):
@@ -212,7 +117,7 @@ class Plan:
             ]
             for results, steps, reads in parts:
                 if not needed.isdisjoint(results) or (results is call.outputs and call.own_state is not None):
-                    needed.update(_values([call.inputs, reads]))
+                    needed.update(values_in([call.inputs, reads]))
                     (after if call.after_state else before).append(steps)
         return [step for steps in [*reversed(before), *reversed(after)] for step in steps]
 
@@ -224,19 +129,6 @@ class Plan:
             found = next(self._known)
         self.constants.append(found)
         return found
-
-
-def newest(value: Value) -> Array:
-    return value.array
-
-
-def _values(structure: Any) -> list[Value]:
-    return [leaf for leaf in flatten(structure) if isinstance(leaf, Value)]
-
-
-def _filled(read: Callable[[Value], Array], structure: Any) -> Any:
-    """The structure with numbers in the place of each value."""
-    return map_leaves(lambda leaf: read(leaf) if isinstance(leaf, Value) else leaf, structure)
 
 
 def _mask_of(masked: dict[int, Value | None], tensor: Tensor) -> Value | None:
@@ -254,7 +146,7 @@ def _looked_up(found: dict[int, Value], structure: Any) -> Any:
 def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
     """Finds the arrays that a call writes to, and what writes its outputs and its masks: see `layers.bound`."""
     operation, reads = call.operation, {id(value.array): value for value in call.values}
-    inputs, options = _filled(newest, call.inputs), _filled(newest, call.options)
+    inputs, options = filled(newest, call.inputs), filled(newest, call.options)
     known = type(operation).__module__.startswith("everystep.layers.")  # not a user's class that extends one of ours
     named = {operation.call_arguments[0]: inputs, **options} if isinstance(operation, Layer) else inputs
 
@@ -272,7 +164,7 @@ def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
     call.masks = values(masks)
     if all(mask is None or id(mask) in reads for mask in masks):
         return steps, []
-    bound = bound_mask(operation, inputs, _filled(newest, call.mask)) if known else None
+    bound = bound_mask(operation, inputs, filled(newest, call.mask)) if known else None
     if bound is None:
         return steps, [partial(_mask_again, call)]
     call.masks = [Value(bound.outputs)]
@@ -292,51 +184,3 @@ def _mask_again(call: Call) -> None:
     for value, mask in zip(call.masks, call.run_masks(newest, len(call.outputs)), strict=True):
         if value is not None and value not in reads:
             np.copyto(value.array, mask)
-
-
-# ---- What cannot be streamed ----
-
-
-def _check_streamable(call: Call) -> None:
-    """Raises UnsupportedError unless a call that reads a value with a time axis can go one step at a time."""
-    operation = call.operation
-    obstacle = operation.step_obstacle()
-    if obstacle:
-        _refuse(call, obstacle)
-    initial = _values(call.options.get("initial_state"))
-    if not all(value.constant for value in initial):
-        _refuse(call, "its initial_state changes with every step, and with it all that it returned before")
-    if not all(value.timed for value in call.values if value not in initial):
-        _refuse(call, "it takes a streamed sequence together with one that is not streamed")
-    alone = any(value.array.ndim == 1 for value in _values(call.inputs))
-    along_last = isinstance(operation, Activation) and operation.activation in ALONG_LAST_AXIS
-    if alone and isinstance(operation, Layer) and (along_last or not isinstance(operation, BY_NUMBER)):
-        _refuse(call, "its input has no axis but time, and it goes along that. If it is no sequence, name it in static")
-
-
-BY_NUMBER = (Activation, Dropout, Embedding)  # what takes each number by itself
-
-
-def _time_axes(call: Call, B: int) -> list[bool]:
-    """For each output, whether it has a time axis: where its shape is another for another T."""
-    found = []
-    for T in (2, 3):
-
-        def stand_in(value: Value, T: int = T) -> Any:
-            return Tensor((B, T, *value.array.shape[1:]), value.array.dtype.name, call.name)
-
-        inputs = _filled(stand_in, call.inputs)
-        outputs = call.operation.symbolic_outputs(*([inputs] if isinstance(call.operation, Layer) else inputs))
-        found.append([tensor.shape for tensor in flatten(outputs)])
-    in_time = []
-    for a, b in zip(*found, strict=True):
-        if a != b and (*a[:1], *a[2:]) != (*b[:1], *b[2:]):
-            _refuse(call, "it moves the time axis")
-        if a == b and not flatten(call.state):
-            _refuse(call, "it looks at the whole sequence at once")
-        in_time.append(a != b)
-    return in_time
-
-
-def _refuse(call: Call, reason: str) -> NoReturn:
-    raise UnsupportedError(f"layer {call.name!r} cannot go one step at a time: {reason}")

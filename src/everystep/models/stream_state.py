@@ -21,7 +21,7 @@ from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array
 from everystep.models.model import Model
-from everystep.models.stream_plan import Call
+from everystep.models.stream_call import Call
 
 MAGIC, VERSION = b"everystep stream", 1
 _LENGTHS, _CHECK = struct.Struct("<HI"), struct.Struct("<I")
