@@ -307,8 +307,8 @@ HDF5: list[tuple[str, Callable[[h5py.File], Any], str]] = [
     ("missing", lambda file: file.pop(KERNEL), f"has no {KERNEL!r}, kernel of layer 'rec'"),
     ("unknown", lambda file: file.create_dataset("layers/x/vars/0", data=W), "has 'layers/x/vars/0', and the config"),
     ("of no layer", lambda file: file.create_dataset("x", data=W), "has 'x', and the config has no weight there"),
-    ("loop", loop, "more than 100000 objects, or deeper than 64"),
-    ("bushes", bushes, "more than 100000 objects, or deeper than 64"),
+    ("loop", loop, "more than 30000 objects, or deeper than 64"),
+    ("bushes", bushes, "more than 30000 objects, or deeper than 64"),
 ]
 
 

@@ -18,7 +18,7 @@ from everystep.errors import OptionError, UnsupportedError
 
 Config = dict[str, Any]
 Shape = tuple[int, ...]
-Draw = Callable[[np.random.Generator, Shape, Config], Array]
+Draw = Callable[["np.random.Generator", Shape, Config], Array]  # a name: NumPy imports it when it is used
 
 
 def _variance_scaling(rng: np.random.Generator, shape: Shape, config: Config) -> Array:

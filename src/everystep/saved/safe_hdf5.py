@@ -15,7 +15,7 @@ import numpy as np
 
 from everystep.errors import FileError
 
-OBJECTS, DEPTH = 100_000, 64  # the most that a file may have
+OBJECTS, DEPTH = 30_000, 64  # the most that a file may have
 REPACK = "h5repack -f NONE -l CONTI makes it so"
 
 

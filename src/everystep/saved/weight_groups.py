@@ -68,7 +68,7 @@ def weight_groups(model: Model, counted_twice: bool = False) -> Iterator[Group]:
             yield Group(path, layer.name, layer, [])
             if isinstance(layer, Model):
                 yield from within(layer.layers, f"{path}layers/", counted_twice)
-            for attribute in sorted(layer.parts.values()):
+            for attribute in layer.parts.values():
                 part = getattr(layer, attribute)
                 inside = within if isinstance(part, list) else of
                 yield from inside(part, f"{path}{attribute}/")
