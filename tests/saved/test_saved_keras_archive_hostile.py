@@ -273,6 +273,10 @@ def loop(file: h5py.File) -> None:
     file["layers/lstm/cell/layers"] = file["layers"]
 
 
+def twice(file: h5py.File) -> None:
+    file.copy(file["layers"], file, "_layer_checkpoint_dependencies")
+
+
 def bushes(file: h5py.File) -> None:
     """Twenty groups, each in the one before under two names: a million paths."""
     group = file.create_group("layers/more")
@@ -307,6 +311,7 @@ HDF5: list[tuple[str, Callable[[h5py.File], Any], str]] = [
     ("missing", lambda file: file.pop(KERNEL), f"has no {KERNEL!r}, kernel of layer 'rec'"),
     ("unknown", lambda file: file.create_dataset("layers/x/vars/0", data=W), "has 'layers/x/vars/0', and the config"),
     ("of no layer", lambda file: file.create_dataset("x", data=W), "has 'x', and the config has no weight there"),
+    ("twice", twice, "has weights twice, under layers and under _layer_checkpoint_dependencies"),
     ("loop", loop, "more than 30000 objects, or deeper than 64"),
     ("bushes", bushes, "more than 30000 objects, or deeper than 64"),
 ]

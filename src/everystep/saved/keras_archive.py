@@ -77,7 +77,10 @@ def _read_weights(model: Model, data: bytes, where: str) -> None:
     with open_hdf5(data, where) as file:
         found = find_datasets(file, unread)
         if any("_layer_checkpoint_dependencies" in path for path in found):
+            count = len(found)
             found = {path.replace("_layer_checkpoint_dependencies", "layers"): each for path, each in found.items()}
+            if len(found) < count:
+                raise FileError("it has weights twice, under layers and under _layer_checkpoint_dependencies")
             groups = list(weight_groups(model, counted_twice=True))
         wanted = {
             path: (group.layer, name, group.layer.named_weights[name])
