@@ -233,6 +233,11 @@ def test_a_config_of_a_layer_larger_than_any_memory(path: Path, units: int) -> N
     assert_refused(path, "must be of shape|is not the config of a model: ValueError")
 
 
+def test_a_config_of_more_layers_than_there_is_time_for(path: Path) -> None:
+    with_config(path, lambda config: config["config"].update(layers=config["config"]["layers"][:1] * 30_000))
+    assert_refused(path, "has 30000 layers and calls of layers; at most 3000 are read")
+
+
 # ---- The weights ----
 
 

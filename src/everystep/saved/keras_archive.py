@@ -35,6 +35,7 @@ FUNCTIONS = {  # of everystep.keras, as Keras writes them
     for registered, name in REGISTERED.items()
 }
 FORMAT = "3.15.1"  # the Keras whose files these are
+MOST = 3000  # layers and calls of a config: models are put together in a time that grows with their square
 TRAINING = ("optimizer", "metrics", "_metrics", "_compile_metrics", "_compile_loss", "_loss_tracker", "loss")  # unread
 
 
@@ -58,6 +59,8 @@ def load_model(path: str | PathLike[str], *, max_bytes: int = 1 << 32) -> Model:
 
 def _model(config: dict[str, Any], where: str) -> Model:
     """The model of a config, without numbers."""
+    if _size(config) > MOST:
+        raise FileError(f"{where} has {_size(config)} layers and calls of layers; at most {MOST} are read")
     try:
         with without_numbers():
             model = from_serialized(config)
@@ -69,6 +72,14 @@ def _model(config: dict[str, Any], where: str) -> Model:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
         raise FileError(f"{where} is not the config of a model: {type(error).__name__}: {error}") from error
     return model
+
+
+def _size(config: Any) -> int:
+    """How many layers and calls of layers a config holds."""
+    if isinstance(config, dict):
+        lists = [config[key] for key in ("layers", "inbound_nodes") if isinstance(config.get(key), list)]
+        return sum(map(len, lists)) + sum(map(_size, config.values()))
+    return sum(map(_size, config)) if isinstance(config, list) else 0
 
 
 def _read_weights(model: Model, data: bytes, where: str) -> None:
