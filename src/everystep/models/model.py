@@ -187,6 +187,7 @@ class Model(Composite):
         return self._predicted(call["inputs"], call.get("mask"), None)
 
     def _predicted(self, x: Any, mask: Any, batch_size: int | None) -> Any:
+        """The outputs for what `predict` takes, with masks of the inputs if they are given."""
         arrays, lengths = self._standardized(x)
         masks = [None] * len(arrays) if mask is None else flatten(mask)
         for k, (array, its) in enumerate(zip(arrays, lengths, strict=True)):
@@ -197,15 +198,9 @@ class Model(Composite):
         parts = []
         for start in range(0, max(1, rows), size):
             some = slice(start, start + size)
-            outputs, their_masks, _ = self.graph.run(
-                [array[some] for array in arrays], [None if one is None else one[some] for one in masks], {}
-            )
-            parts.append((outputs, their_masks))
-        outputs, their_masks = (
-            parts[0]
-            if len(parts) == 1
-            else ([_joined(*each) for each in zip(*some, strict=True)] for some in zip(*parts, strict=True))
-        )
+            its_masks = [None if one is None else one[some] for one in masks]
+            parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
+        outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
         if any(its is not None for its in lengths):
             outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths)
         return self._packed(outputs)
@@ -329,8 +324,11 @@ class Model(Composite):
     compile = evaluate = train_on_batch = fit
 
 
-def _joined(*parts: Any) -> Any:
-    return None if parts[0] is None else np.concatenate(parts)
+def _joined(parts: list[tuple[list[Any], list[Any]]]) -> tuple[list[Any], list[Any]]:
+    """The outputs of several batches, and their masks, put together."""
+    outputs, masks = (list(zip(*some, strict=True)) for some in zip(*parts, strict=True))
+    joined = [np.concatenate(each) for each in outputs]
+    return joined, [None if each[0] is None else np.concatenate(each) for each in masks]
 
 
 HOW_TO_TRAIN = (
