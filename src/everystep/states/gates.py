@@ -7,18 +7,20 @@ from typing import Any
 from everystep import cells
 from everystep.states.row import Row
 
+KINDS = {"LSTM": cells.LSTM, "GRU": cells.GRU, "SimpleRNN": cells.SIMPLE}  # by the name of Keras's layer
+
 
 def gates_row(kind: str, cell: Any, of: str, steps: str, h: str) -> Row:
     """The row of a cell's gates at every step, (B,T,G,H).
 
     Args:
-        kind: "LSTM", "GRU" or "SimpleRNN".
+        kind: a key of `KINDS`.
         cell: the cell.
         of: whose they are, in words, if there are several.
         steps: which steps they cover, in words.
         h: where this cell's h at every step is, in words.
     """
-    spec = {"LSTM": cells.LSTM, "GRU": cells.GRU, "SimpleRNN": cells.SIMPLE}[kind]
+    spec = KINDS[kind]
     words = ", ".join(gate.removesuffix(" gate") for gate in spec.gate_names)
     what = f"the gates {', '.join(spec.gates)} ({words}) at every step{of}, after their activations"
     if kind == "LSTM":

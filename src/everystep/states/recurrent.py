@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from everystep import cells
-from everystep.states.gates import gates_row, h_from_c
+from everystep.states.gates import KINDS, gates_row, h_from_c
 from everystep.states.row import Part, Row
 
-KINDS = {"LSTM": cells.LSTM, "GRU": cells.GRU, "SimpleRNN": cells.SIMPLE}
 NAMES = {"h": "h, the hidden state,", "c": "c, the cell state,"}
 
 
