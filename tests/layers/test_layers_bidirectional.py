@@ -93,6 +93,24 @@ def test_the_additions_of_both_in_time_order(merge_mode: Any) -> None:
             np.testing.assert_array_equal(mask, MASK)
 
 
+def test_each_layer_gets_its_own_states_and_resets_go_back_to_them() -> None:
+    one = RNN([GRUCell(2, dtype="float64"), LSTMCell(4, dtype="float64")], return_state=True)
+    other = GRU(H, go_backwards=True, return_state=True, trainable_initial_state=True, dtype="float64")
+    layer = with_weights(Bidirectional(one, None, backward_layer=other))
+    states = [RNG.normal(size=(B, size)) for size in (2, 4, 4, H)]
+    forward, backward = layer.inner
+    for given, back in ((states, states[3:]), (None, None)):
+        expected = [forward(X, initial_state=given and states[:3], resets=RESETS), backward(X, back, resets=RESETS)]
+        (h, *after), (h_back, after_back) = (leaves(outputs) for outputs in expected)
+        for a, b in zip(leaves(layer(X, given, resets=RESETS)), [h, h_back, *after, after_back], strict=True):
+            np.testing.assert_array_equal(a, b)
+    outputs, state = layer.run(X)
+    for a, b in zip(leaves(state), leaves(outputs)[2:], strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(leaves(layer.run(X, state)[0]), leaves(layer(X, leaves(state))), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_padding_does_not_leak_and_a_row_is_alone() -> None:
     layer = with_weights(pair(everystep, "GRU", "concat", return_sequences=True, return_state=True))
     whole = layer(X, mask=MASK)
