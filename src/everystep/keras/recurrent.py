@@ -23,6 +23,10 @@ ADDITIONS = ("return_cell_sequences", "return_gates")
 OPTIONS = (*ADDITIONS, "trainable_initial_state")  # unknown to Keras's layers; a layer may have some of them
 
 
+class _RefusedError(UnsupportedError, AttributeError):
+    """For one who looks at every attribute, as TensorFlow does, the attribute is not there."""
+
+
 class InitialState(keras.layers.Layer):
     """The trainable state before the first step, one for all rows: a weight of (H) for each state of the cell."""
 
@@ -86,15 +90,17 @@ class Recurrent(keras.layers.RNN):
         """Keras's containers of layers, and nothing else, ask for this before they call one: here they are refused."""
         asked = [name for name in ADDITIONS if getattr(self, name)]
         if asked:
-            raise UnsupportedError(
+            raise _RefusedError(
                 f"layer {self.name!r} has {', '.join(asked)}; containers of Keras's own take one output of a layer. "
                 "Use everystep.keras.layers.Bidirectional, or the functional API."
             )
-        return bool(self.__dict__["_call_has_mask_arg"])
+        if "_call_has_mask_arg" not in vars(self):
+            raise AttributeError("_call_has_mask_arg")
+        return bool(vars(self)["_call_has_mask_arg"])
 
     @_call_has_mask_arg.setter
     def _call_has_mask_arg(self, value: bool) -> None:
-        self.__dict__["_call_has_mask_arg"] = value
+        vars(self)["_call_has_mask_arg"] = value
 
     def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
         if self.trainable_initial_state:
