@@ -100,7 +100,7 @@ class Recurrent(keras.layers.RNN):
 
     @_call_has_mask_arg.setter
     def _call_has_mask_arg(self, value: bool) -> None:
-        vars(self)["_call_has_mask_arg"] = value
+        self.__dict__["_call_has_mask_arg"] = value
 
     def build(self, sequences_shape: Shape, initial_state_shape: Any = None) -> None:
         if self.trainable_initial_state:
