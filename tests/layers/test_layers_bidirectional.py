@@ -140,6 +140,8 @@ def test_the_layers_are_made_as_keras_makes_them() -> None:
     both = Bidirectional(layer)
     assert not both.forward_layer.built
     both(X)
+    kernel, kernel_back = (each.get_weights()[0] for each in both.inner)
+    assert np.abs(kernel - kernel_back).max() > 1e-3  # each draws its own
     np.testing.assert_array_equal(layer(np.zeros((1, T, I))), before)
     assert list(both.named_weights) == [
         f"{way}_{layer.name}/{name}"
