@@ -273,7 +273,7 @@ def test_an_initial_state_that_does_not_fit_is_named() -> None:
     layer = layers.Bidirectional(layers.LSTM(H), backward_layer=layers.GRU(H, go_backwards=True))
     x, state = np.zeros((B, T, I), np.float32), np.zeros((B, H), np.float32)
     layer.build(x.shape)
-    with pytest.raises(ShapeError, match="2 states of the forward layer and 1 of the backward layer; got 2"):
+    with pytest.raises(ShapeError, match="a list of 3: the forward layer's 2, then the backward layer's 1; got 2"):
         layer.call(x, initial_state=[state] * 2)
     with pytest.raises(ShapeError, match=r"initial_state must be h, of shape \(3, 3\); got 1: \(3, 2\)"):
         layer.call(x, initial_state=[state, state, state[:, 1:]])

@@ -244,6 +244,14 @@ def test_what_does_not_fit_is_named() -> None:
         layer.call(np.zeros((B, T, I), np.float32), initial_state=[[np.zeros((B, 2))], [np.zeros((B, 3))]])
 
 
+def test_additions_that_a_layer_does_not_have_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match="RNN has no trainable_initial_state; LSTM, GRU and SimpleRNN have it"):
+        layers.RNN(keras.layers.GRUCell(3), trainable_initial_state=True)
+    for name in ("GRU", "SimpleRNN"):
+        with pytest.raises(OptionError, match=f"only state of a {name} is h, which return_sequences returns"):
+            getattr(layers, name)(3, return_cell_sequences=True)
+
+
 def test_stacks_inside_a_bidirectional() -> None:
     rng = np.random.default_rng(5)
     with float64():
@@ -275,6 +283,7 @@ def test_there_and_back_and_saved(tmp_path: Path) -> None:
     model = keras.Model(inputs, own)
     converted = with_engine(model)
     assert [type(converted.get_layer(name)) for name in ("stack", "own")] == [layers.RNN] * 2
+    assert converted.layers[0].name == model.layers[0].name
     assert {path: route.name for path, route in routes(converted).items()} == {"stack": "engine", "own": "loop"}
     assert "with_engine(model) replaces it" in routes(model)["stack"].reason
     assert routes(model)["own"].reason == "Keras's own RNN"
