@@ -1,7 +1,7 @@
 """A peer in a process of its own: `python worker.py PEER` tells its versions, then answers requests in lines of JSON.
 
 {"prepare": "gru", "shape": [B, T, I, H], "gradients": false, "save": path}  makes a call; its results go into an .npz
-{"time": seconds}                                  makes calls for about that long; the seconds of each
+{"time": seconds}                                                             makes calls for so long; their seconds
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Our LSTM under whichever backend Keras has here: the same numbers and gradients, on the engine or on Keras's loop."""
+"""Our layers under whichever backend Keras has here: the same numbers and gradients, on the engine or on a loop."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import equations
 import keras
 import numpy as np
 import pytest
+from keras_twins import NAMES, every_cell, found_of, make, weights_of
 from tolerances import assert_close64
 from wide_floats import float64
 
 import everystep.keras as ours  # first: it may choose Keras's backend
+from everystep.cells import CELLS
 
 BACKEND = keras.backend.backend()
 B, T, I, H = 4, 5, 2, 3
-NAMES = ("kernel", "recurrent_kernel", "bias")
 ALL = dict(return_sequences=True, return_state=True, return_cell_sequences=True, return_gates=True, dtype="float64")
 
 
@@ -27,15 +28,18 @@ def in_float64() -> Iterator[None]:
         yield
 
 
-def layer_with_weights(rng: np.random.Generator, **options: Any) -> Any:
-    layer = ours.layers.LSTM(H, **(ALL | options))
+def with_weights(rng: np.random.Generator, layer: Any) -> Any:
     layer.build((B, T, I))
     layer.set_weights([rng.normal(0, 0.6, w.shape) for w in layer.get_weights()])
     return layer
 
 
-def weights_of(layer: Any) -> dict[str, np.ndarray]:
-    return dict(zip(NAMES, layer.get_weights(), strict=True))
+def layer_with_weights(rng: np.random.Generator, cell: str = "lstm", **options: Any) -> Any:
+    return with_weights(rng, make(ours.layers, cell, H, **(ALL | options)))
+
+
+def states_of(rng: np.random.Generator, cell: str) -> list[np.ndarray]:
+    return [rng.normal(size=(B, H)) for _ in CELLS[cell].states]
 
 
 def arrays(values: Any) -> list[np.ndarray]:
@@ -52,55 +56,92 @@ def test_the_route_says_where_it_runs() -> None:
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_values_with_every_addition(backwards: bool, masked: bool) -> None:
+@every_cell
+def test_values_with_every_addition(cell: str, backwards: bool, masked: bool) -> None:
     rng = np.random.default_rng([backwards, masked])
-    layer = layer_with_weights(rng, go_backwards=backwards)
-    x, h, c = (rng.normal(size=shape) for shape in ((B, T, I), (B, H), (B, H)))
+    layer = layer_with_weights(rng, cell, go_backwards=backwards)
+    x, state = rng.normal(size=(B, T, I)), states_of(rng, cell)
     mask = rng.random((B, T)) < 0.6 if masked else None
     resets = rng.random((B, T)) < 0.3
-    found = arrays(layer(x, initial_state=[h, c], mask=mask, resets=resets))
-    oracle = equations.lstm(x, (h, c), weights_of(layer), mask=mask, resets=resets, backwards=backwards)
-    assert_close64(found, [oracle.h, *oracle.states, oracle.c, oracle.gates])
+    found = arrays(layer(x, initial_state=state, mask=mask, resets=resets))
+    oracle = equations.run(cell, x, state, weights_of(layer), mask=mask, resets=resets, backwards=backwards)
+    assert_close64(found, found_of(oracle))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("cells", [("lstm", "gru"), ("simple", "gru_reset_before")], ids="+".join)
+def test_both_directions_with_every_addition(cells: tuple[str, str], masked: bool) -> None:
+    """The backward direction's sequences come in time order."""
+    rng = np.random.default_rng(masked)
+    sides = [make(ours.layers, cell, H, go_backwards=k == 1, **ALL) for k, cell in enumerate(cells)]
+    layer = with_weights(rng, ours.layers.Bidirectional(sides[0], None, backward_layer=sides[1], dtype="float64"))
+    x, states = rng.normal(size=(B, T, I)), [states_of(rng, cell) for cell in cells]
+    mask = rng.random((B, T)) < 0.6 if masked else None
+    found = arrays(layer(x, initial_state=[*states[0], *states[1]], mask=mask))
+    forward, backward = (
+        equations.run(cell, x, state, weights_of(side), mask=mask, backwards=k == 1)
+        for k, (cell, state, side) in enumerate(zip(cells, states, (layer.forward_layer, layer.backward_layer),
+                                                    strict=True))
+    )  # fmt: skip
+    seen = np.ones((B, T), bool) if mask is None else mask
+    wanted = [np.where(seen[..., None], h, 0) for h in (forward.h, backward.h[:, ::-1])]
+    wanted += [*forward.states, *backward.states]
+    wanted += [c for c in (forward.c, None if backward.c is None else backward.c[:, ::-1]) if c is not None]
+    assert_close64(found, [*wanted, forward.gates, backward.gates[:, ::-1]])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_stack_of_cells(masked: bool) -> None:
+    rng = np.random.default_rng(masked)
+    cells = [keras.layers.GRUCell(2, dtype="float64"), keras.layers.LSTMCell(H, dtype="float64")]
+    layer = with_weights(rng, ours.layers.RNN(cells, **ALL))
+    x, mask = rng.normal(size=(B, T, I)), rng.random((B, T)) < 0.6 if masked else None
+    weights = layer.get_weights()
+    low = equations.gru(x, [np.zeros((B, 2))], dict(zip(NAMES, weights[:3], strict=True)), mask=mask)
+    top = equations.lstm(low.h, [np.zeros((B, H))] * 2, dict(zip(NAMES, weights[3:], strict=True)), mask=mask)
+    assert_close64(arrays(layer(x, mask=mask)), [top.h, *low.states, *top.states, top.c, low.gates, top.gates])
 
 
 @pytest.mark.parametrize("options", [{}, {"unroll": True}, {"implementation": 1}, {"go_backwards": True}], ids=str)
-def test_a_masked_step_carries_whatever_the_backend_does(options: dict[str, Any]) -> None:
+@every_cell
+def test_a_masked_step_carries_whatever_the_backend_does(cell: str, options: dict[str, Any]) -> None:
     """Keras's own backends disagree here: some output zeros, or what a masked step would have computed."""
     rng = np.random.default_rng(3)
     x, mask = rng.normal(size=(B, T, I)), np.array([[1, 1, 0, 0, 0], [0, 1, 0, 1, 1], [0] * 5, [1] * 5], bool)
-    zeros = np.zeros((B, H)), np.zeros((B, H))
+    zeros = [np.zeros((B, H)) for _ in CELLS[cell].states]
     plain = dict(return_state=False, return_cell_sequences=False, return_gates=False)
     for zero in (False, True):
-        layer = layer_with_weights(rng, zero_output_for_mask=zero, **options, **plain)
+        layer = layer_with_weights(rng, cell, zero_output_for_mask=zero, **options, **plain)
         backwards = options.get("go_backwards", False)
-        oracle = equations.lstm(x, zeros, weights_of(layer), mask=mask, backwards=backwards)
+        oracle = equations.run(cell, x, zeros, weights_of(layer), mask=mask, backwards=backwards)
         seen = mask[:, ::-1] if backwards else mask
         wanted = np.where(seen[..., None], oracle.h, 0) if zero else oracle.h
         assert_close64(arrays(layer(x, mask=mask)), [wanted])
 
 
-def test_a_training_step_moves_the_weights_by_the_oracles_gradient() -> None:
+@every_cell
+def test_a_training_step_moves_the_weights_by_the_oracles_gradient(cell: str) -> None:
     """Through every output, under a mask: with the learning rate 1, weights move by the mean gradient of a row.
 
     What fit is given and Keras's losses are float32: x, d and d / B are exact there.
     """
     rng = np.random.default_rng(4)
-    layer = layer_with_weights(rng)
+    layer, n = layer_with_weights(rng, cell), len(CELLS[cell].states)
     before = weights_of(layer)
     inputs = keras.Input((T, I), dtype="float64")
     mask = keras.Input((T,), dtype="bool")
     model = ours.models.Model([inputs, mask], [1.0 * v for v in layer(inputs, mask=mask)])  # a product has no mask
     model.compile(
-        keras.optimizers.SGD(1.0), [lambda d, y: keras.ops.sum(keras.ops.reshape(d * y, (B, -1)), axis=-1)] * 5
+        keras.optimizers.SGD(1.0),
+        [lambda d, y: keras.ops.sum(keras.ops.reshape(d * y, (B, -1)), axis=-1)] * len(model.outputs),
     )
-    x, *d = (
-        rng.normal(size=shape).astype(np.float32).astype(np.float64)
-        for shape in ((B, T, I), (B, T, H), (B, H), (B, H), (B, T, H), (B, T, 4, H))
-    )
+    shapes = [(B, T, I), (B, T, H), *[(B, H)] * n, *[(B, T, H)] * (n - 1), (B, T, len(CELLS[cell].gates), H)]
+    x, d_h, *d = (rng.normal(size=shape).astype(np.float32).astype(np.float64) for shape in shapes)
     seen = rng.random((B, T)) < 0.7
-    model.fit([x, seen], d, batch_size=B, verbose=0)
-    oracle = equations.lstm(x, (np.zeros((B, H)), np.zeros((B, H))), before, mask=seen)
-    gradient = equations.gradient(oracle, d_h=d[0], d_states=(d[1], d[2]), d_c=d[3], d_gates=d[4])
+    model.fit([x, seen], [d_h, *d], batch_size=B, verbose=0)
+    oracle = equations.run(cell, x, [np.zeros((B, H))] * n, before, mask=seen)
+    d_c = d[n] if n > 1 else None
+    gradient = equations.gradient(oracle, d_h=d_h, d_states=d[:n], d_c=d_c, d_gates=d[-1])
     after = weights_of(layer)
     assert_close64([before[n] - after[n] for n in NAMES], [gradient[n] / B for n in NAMES])
 

@@ -105,7 +105,7 @@ FAULTS = [
         "gradient: dx of masked steps is not 0",
         BACKWARD,
         "if (run_.mask) clear(args_.d_x, run_.B * run_.T * run_.I);",
-        "if (run_.mask) clear(args_.d_x, run_.I);",
+        "if (run_.mask) clear(args_.d_x, 0);",
     ),
     Fault(
         "two runs side by side take each other's memory",

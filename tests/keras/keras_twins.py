@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import keras
 import numpy as np
 import pytest
@@ -81,7 +80,8 @@ def stateless(layer: keras.Layer, trainable: list[Any], *args: Any, **call: Any)
 
 
 def gradients(layer: keras.Layer, x: np.ndarray, initial_state: Any, seed: int, **call: Any) -> list[np.ndarray]:
-    """Of sum(d * output) over all outputs, d random: by x, the initial state (if any) and every weight."""
+    """Of sum(d * output) over all outputs, d random: by x, the initial state (if any) and every weight. On JAX."""
+    import jax
 
     def loss(x: Any, initial_state: Any, trainable: Any) -> Any:
         out = stateless(layer, trainable, x, initial_state=initial_state, **call)

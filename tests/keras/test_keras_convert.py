@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_twins import I, T
+from keras_twins import NOT_OF, I, T, every_cell, make
 from tolerances import assert_close64
 from wide_floats import float64
 
@@ -40,18 +40,23 @@ def ramp(x: Any) -> Any:
     return 0.5 * x
 
 
-def compiled_model(LSTM: Any, bidirectional: Any, distributed: Any) -> keras.Model:
-    """Nested, shared and wrapped LSTMs, custom objects, dropout with seeds; an LSTM shared by two models."""
+def compiled_model(names: Any, cell: str) -> keras.Model:
+    """Nested, shared and wrapped layers, custom objects, dropout with seeds; a layer shared by two models."""
+    bidirectional, distributed = names.Bidirectional, names.TimeDistributed
+
+    def rnn(units: int, **options: Any) -> Any:
+        return make(names, cell, units, **options)
+
     inputs = keras.Input((T, I), name="x")
-    shared = LSTM(3, return_sequences=True, dropout=0.2, seed=1, implementation=1, use_cudnn=False, name="shared")
+    shared = rnn(3, return_sequences=True, dropout=0.2, seed=1, implementation=1, use_cudnn=False, name="shared")
     encoder_in = keras.Input((T, I))
-    encoder = keras.Model(encoder_in, shared(LSTM(I, return_sequences=True, name="first")(encoder_in)), name="encoder")
+    encoder = keras.Model(encoder_in, shared(rnn(I, return_sequences=True, name="first")(encoder_in)), name="encoder")
     x = keras.layers.Concatenate()([encoder(inputs), shared(inputs)])
-    x = bidirectional(LSTM(2, return_sequences=True, recurrent_dropout=0.3, seed=2, name="both"), name="wrap")(x)
+    x = bidirectional(rnn(2, return_sequences=True, recurrent_dropout=0.3, seed=2, name="both"), name="wrap")(x)
     frames = keras.layers.Reshape((T, 2, 2))(x)
-    x = distributed(LSTM(2, activation=ramp, name="each"), name="frames")(frames)
+    x = distributed(rnn(2, activation=ramp, name="each"), name="frames")(frames)
     x = keras.layers.Dropout(0.2, seed=3)(Scale(1.5)(x))
-    stack = keras.Sequential([keras.Input((T, 2)), LSTM(3, name="last"), keras.layers.Dense(1)], name="stack")
+    stack = keras.Sequential([keras.Input((T, 2)), rnn(3, name="last"), keras.layers.Dense(1)], name="stack")
     stack.get_layer("last").trainable = False
     model = keras.Model(inputs, stack(x))
     model.compile(keras.optimizers.Adam(0.01), cubed_error, metrics=["mae"])
@@ -62,28 +67,31 @@ def fit(model: keras.Model, x: np.ndarray, y: np.ndarray) -> dict[str, list[floa
     return model.fit(x, y, batch_size=3, epochs=2, shuffle=False, verbose=0).history
 
 
-def lstm_classes(model: keras.Model) -> set[type]:
-    return {type(layer) for layer in model._flatten_layers() if isinstance(layer, keras.layers.LSTM)}
+def ours_or_stock(model: keras.Model) -> set[bool]:
+    """Whether its recurrent layers and what wraps one are ours."""
+    kinds = (keras.layers.RNN, keras.layers.Bidirectional, keras.layers.TimeDistributed)
+    return {type(v).__module__.startswith("everystep") for v in model._flatten_layers() if isinstance(v, kinds)}
 
 
 @pytest.mark.parametrize("to_engine", [True, False])
-def test_a_converted_model_goes_on_training_with_the_same_numbers(to_engine: bool) -> None:
+@every_cell
+def test_a_converted_model_goes_on_training_with_the_same_numbers(cell: str, to_engine: bool) -> None:
     rng = np.random.default_rng(to_engine)
     with float64():
         keras.config.set_dtype_policy("float64")
         try:
             names = keras.layers if to_engine else layers
-            model = compiled_model(names.LSTM, names.Bidirectional, names.TimeDistributed)
+            model = compiled_model(names, cell)
             x, y = rng.normal(size=(6, T, I)), rng.normal(size=(6, 1))
             fit(model, x, y)  # the optimizer and the seeds have a past
             before = [np.array(v) for v in (*model.variables, *model.optimizer.variables)]
             converted = (with_engine if to_engine else without_engine)(model)
             for old, new in zip(before, (*model.variables, *model.optimizer.variables), strict=True):
                 np.testing.assert_array_equal(old, new)
-            assert lstm_classes(model) == {names.LSTM}
-            assert lstm_classes(converted) == {layers.LSTM if to_engine else keras.layers.LSTM}
+            assert ours_or_stock(model) == {not to_engine}
+            assert ours_or_stock(converted) == {to_engine}
             assert converted.get_layer("shared") is converted.get_layer("encoder").get_layer("shared")
-            assert converted.get_layer("shared").cell.implementation == 1
+            assert cell == "simple" or converted.get_layer("shared").cell.implementation == 1
             assert not converted.get_layer("stack").get_layer("last").trainable
             assert converted.get_layer("frames").layer.activation is ramp
             assert converted.loss is cubed_error
@@ -98,10 +106,11 @@ def test_a_converted_model_goes_on_training_with_the_same_numbers(to_engine: boo
             keras.config.set_dtype_policy("float32")
 
 
-def test_the_state_of_a_stateful_layer_goes_along() -> None:
+@every_cell
+def test_the_state_of_a_stateful_layer_goes_along(cell: str) -> None:
     rng = np.random.default_rng(3)
     inputs = keras.Input((T, I), batch_size=2)
-    model = keras.Model(inputs, keras.layers.LSTM(3, stateful=True, name="s")(inputs))
+    model = keras.Model(inputs, make(keras.layers, cell, stateful=True, name="s")(inputs))
     model(rng.normal(size=(2, T, I)).astype(np.float32))
     converted = with_engine(model)
     for old, new in zip(model.get_layer("s").states, converted.get_layer("s").states, strict=True):
@@ -194,14 +203,22 @@ def test_lambdas_go_along_with_the_globals_they_use() -> None:
 
 
 @pytest.mark.parametrize("option", ["return_cell_sequences", "return_gates", "trainable_initial_state", "resets"])
-def test_without_engine_refuses_what_keras_does_not_have(option: str) -> None:
-    inputs = keras.Input((T, I))
-    if option == "resets":
-        resets = keras.Input((T,), dtype="bool")
-        model = keras.Model([inputs, resets], layers.LSTM(3, name="mine")(inputs, resets=resets))
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN", "Bidirectional"])
+def test_without_engine_refuses_what_keras_does_not_have(name: str, option: str) -> None:
+    if option in NOT_OF.get(name, ()):
+        return
+    inputs, resets = keras.Input((T, I)), keras.Input((T,), dtype="bool")
+    given = {} if option == "resets" else {option: True}
+    if name == "Bidirectional":
+        layer = layers.Bidirectional(layers.LSTM(3, **given), name="mine")
     else:
-        model = keras.Model(inputs, layers.LSTM(3, name="mine", **{option: True})(inputs))
-    with pytest.raises(UnsupportedError, match=f"layer 'mine' uses {option}, which Keras's LSTM does not have"):
+        layer = getattr(layers, name)(3, name="mine", **given)
+    outputs = layer(inputs, resets=resets) if option == "resets" else layer(inputs)
+    model = keras.Model([inputs, resets], outputs)
+    where, kind = ("mine", name)
+    if name == "Bidirectional" and option == "trainable_initial_state":
+        where, kind = "(forward|backward)_lstm.*", "LSTM"
+    with pytest.raises(UnsupportedError, match=f"layer '{where}' uses {option}, which Keras's {kind} does not have"):
         without_engine(model)
 
 
@@ -217,17 +234,17 @@ class NoConfig(keras.Model):
 class OwnCode(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.lstm = keras.layers.LSTM(2, name="inside")
+        self.recurrent = keras.layers.GRU(2, name="inside")
 
     def call(self, x: Any) -> Any:
-        return self.lstm(x)
+        return self.recurrent(x)
 
 
 def test_models_that_cannot_be_converted_say_why() -> None:
     x = np.zeros((2, T, I), np.float32)
     for model, message in (
         (NoConfig([keras.layers.LSTM(2)]), r"\(NoConfig\) cannot be rebuilt from its config"),
-        (OwnCode(), "layer 'inside' is made by the code of a custom class"),
+        (OwnCode(), r"layer 'inside' is made by the code of a custom class.*use everystep\.keras\.layers\.GRU in that"),
     ):
         model(x)
         with pytest.raises(UnsupportedError, match=message):

@@ -230,3 +230,9 @@ def test_the_same_global_seed_gives_the_same_weights_and_dropout_as_keras(cell: 
             found.append([*outputs(layer, x, training=True), *layer.get_weights()])
         assert_close64(*found)
         assert np.abs(outputs(layer, x)[0] - found[1][0]).max() > 1e-3  # dropout did something
+
+
+@every_cell
+def test_the_config_holds_the_seed(cell: str) -> None:
+    layer = make(layers, cell, dropout=0.5, seed=11)
+    assert type(layer).from_config(layer.get_config()).cell.seed == 11

@@ -10,10 +10,26 @@ import keras
 import keras_twins
 import numpy as np
 import pytest
-from keras_twins import B, H, I, T, gradients, outputs, twins
+from keras_twins import (
+    CLASSES,
+    NOT_OF,
+    B,
+    H,
+    I,
+    T,
+    every_cell,
+    found_of,
+    gradients,
+    make,
+    outputs,
+    states,
+    twins,
+    weights_of,
+)
 from tolerances import assert_close64, value_tolerance
 from wide_floats import float64
 
+from everystep.cells import CELLS
 from everystep.keras import layers, routes
 from everystep.keras.loop import run as run_loop
 from everystep.keras.route import layer_route
@@ -33,12 +49,16 @@ FLAGS = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_engine_runs_every_combination(dtype: str) -> None:
+@every_cell
+def test_the_engine_runs_every_combination(cell: str, dtype: str) -> None:
     rates = product((0.0, 0.3), (0.0, 0.3), (1, 2))
-    for (dropout, recurrent_dropout, implementation), *flags in product(rates, *[(False, True)] * len(FLAGS)):
+    names = [name for name in FLAGS if name not in NOT_OF[CLASSES[cell][0]]]
+    for (dropout, recurrent_dropout, implementation), *flags in product(rates, *[(False, True)] * len(names)):
         if sum(flags) in (0, 1, 2, len(flags)):  # every pair of options, none and all
-            options = dict(zip(FLAGS, flags, strict=True))
-            layer = layers.LSTM(
+            options = dict(zip(names, flags, strict=True))
+            layer = make(
+                layers,
+                cell,
                 2,
                 dtype=dtype,
                 dropout=dropout,
@@ -60,8 +80,10 @@ def test_the_engine_runs_every_combination(dtype: str) -> None:
         ({"dtype": "bfloat16"}, "dtype bfloat16; the engine has float32 and float64"),
     ],
 )
-def test_what_takes_the_loop(options: dict[str, Any], reason: str) -> None:
-    assert layer_route(layers.LSTM(2, **options)) == ("loop", reason)
+@every_cell
+def test_what_takes_the_loop(cell: str, options: dict[str, Any], reason: str) -> None:
+    if cell != "simple" or "recurrent_activation" not in options:  # which it does not have
+        assert layer_route(make(layers, cell, **options)) == ("loop", reason)
 
 
 def test_routes_of_a_model() -> None:
@@ -85,15 +107,24 @@ def test_routes_of_a_model() -> None:
     assert routes(shared) == {"b": ("loop", "activation 'tanh' is not one that the engine has")}
 
 
+def test_convolutions_are_keras_own() -> None:
+    assert layers.ConvLSTM1D is keras.layers.ConvLSTM1D
+    assert routes(layers.ConvLSTM1D(2, 3, name="c")) == {
+        "c": ("loop", "Keras's own ConvLSTM1D; the engine has no convolutional cell")
+    }
+
+
 @pytest.mark.parametrize("additions", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_both_routes_give_the_same_numbers(additions: bool, masked: bool) -> None:
+@every_cell
+def test_both_routes_give_the_same_numbers(cell: str, additions: bool, masked: bool) -> None:
     rng = np.random.default_rng([additions, masked])
     with float64():
         options = dict(dtype="float64", dropout=0.3, recurrent_dropout=0.3, seed=2, go_backwards=True)
         ours = OURS if additions else {}
-        engine, _ = twins(rng, ours=ours, **options, return_sequences=True, zero_output_for_mask=True)
-        loop, _ = twins(rng, ours=ours, **options, return_sequences=True, zero_output_for_mask=True, activation=tanh)
+        engine, _ = twins(rng, cell, ours=ours, **options, return_sequences=True, zero_output_for_mask=True)
+        options |= dict(return_sequences=True, zero_output_for_mask=True, activation=tanh)
+        loop, _ = twins(rng, cell, ours=ours, **options)
         loop.set_weights(engine.get_weights())
         assert (layer_route(engine).name, layer_route(loop).name) == ("engine", "loop")
         x = rng.normal(size=(B, T, I))
@@ -106,33 +137,35 @@ def test_both_routes_give_the_same_numbers(additions: bool, masked: bool) -> Non
         assert_close64(outputs(engine, x, **call), outputs(loop, x, **call))
 
 
-def test_the_loop_against_the_oracle() -> None:
+@every_cell
+def test_the_loop_against_the_oracle(cell: str) -> None:
     rng = np.random.default_rng(7)
     with float64():
-        layer, _ = twins(rng, dtype="float64")
-        weights = dict(zip(("kernel", "recurrent_kernel", "bias"), layer.get_weights(), strict=True))
-        x, h, c, reset_h, reset_c = (rng.normal(size=s) for s in ((B, T, I), *[(B, H)] * 4))
+        layer, _ = twins(rng, cell, dtype="float64")
+        weights, G = weights_of(layer), len(CELLS[cell].gates)
+        x, start, reset_states = rng.normal(size=(B, T, I)), states(rng, cell), states(rng, cell)
         options = dict(
             mask=rng.random((B, T)) < 0.6,
             resets=rng.random((B, T)) < 0.4,
-            reset_states=(reset_h, reset_c),
-            dropout=rng.random((4, B, I)),
-            recurrent_dropout=rng.random((4, B, H)),
+            reset_states=reset_states,
+            dropout=rng.random((G, B, I)),
+            recurrent_dropout=rng.random((G, B, H)),
             backwards=True,
         )
-        oracle = equations.lstm(x, (h, c), weights, **options)
-        found = run_loop("lstm", x, (h, c), *weights.values(), cells=True, gates=True, **options)
-        wanted = [oracle.h, *oracle.states, oracle.c, oracle.gates]
-        assert_close64([np.asarray(v) for v in (found.h, *found.states, found.cells, found.gates)], wanted)
-        last = run_loop("lstm", x, (h, c), *weights.values(), sequences=False, **options)
+        oracle = equations.run(cell, x, start, weights, **options)
+        found = run_loop(cell, x, start, *weights.values(), cells=oracle.c is not None, gates=True, **options)
+        c = [] if found.cells is None else [found.cells]
+        assert_close64([np.asarray(v) for v in (found.h, *found.states, *c, found.gates)], found_of(oracle))
+        last = run_loop(cell, x, start, *weights.values(), sequences=False, **options)
         assert_close64([np.asarray(last.h)], [oracle.h[:, -1]])
         assert last.cells is None
         assert last.gates is None
 
 
-def test_mixed_precision_computes_in_half_and_returns_half() -> None:
+@every_cell
+def test_mixed_precision_computes_in_half_and_returns_half(cell: str) -> None:
     rng = np.random.default_rng(8)
-    half, full = layers.LSTM(H, dtype="mixed_float16", **OURS), layers.LSTM(H, **OURS)
+    half, full = make(layers, cell, dtype="mixed_float16", **OURS), make(layers, cell, **OURS)
     x = rng.normal(size=(B, T, I)).astype(np.float32)
     for layer in (half, full):
         layer.build(x.shape)

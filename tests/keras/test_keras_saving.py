@@ -7,16 +7,16 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from keras_twins import I, T
+from keras_twins import I, T, every_cell, make
 
 from everystep.keras import layers, models, routes, saving, without_engine
 
 
-def trained(names: object, **options: object) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+def trained(names: object, cell: str = "lstm", **options: object) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(6, T, I)).astype(np.float32), rng.normal(size=(6, 1)).astype(np.float32)
     inputs = keras.Input((T, I))
-    hidden = keras.tree.flatten(names.LSTM(3, name="rec", **options)(inputs))  # type: ignore[attr-defined]
+    hidden = keras.tree.flatten(make(names, cell, name="rec", **options)(inputs))
     hidden = [keras.layers.Flatten()(h) for h in hidden]
     model = keras.Model(
         inputs, keras.layers.Dense(1)(hidden[0] if len(hidden) == 1 else keras.layers.Concatenate()(hidden))
@@ -27,14 +27,15 @@ def trained(names: object, **options: object) -> tuple[keras.Model, np.ndarray, 
 
 
 @pytest.mark.parametrize("compile", [True, False])
-def test_our_model_loads_as_it_was(tmp_path: Path, compile: bool) -> None:
+@every_cell
+def test_our_model_loads_as_it_was(tmp_path: Path, cell: str, compile: bool) -> None:
     options = dict(return_cell_sequences=True, return_gates=True, trainable_initial_state=True)
-    model, x, y = trained(layers, **options)
+    model, x, y = trained(layers, cell, **options)
     h0 = model.get_layer("rec").get_weights()[3]
     assert np.abs(h0).min() > 0  # trained
     model.save(tmp_path / "m.keras")
     loaded = models.load_model(tmp_path / "m.keras", compile=compile)
-    assert type(loaded.get_layer("rec")) is layers.LSTM
+    assert type(loaded.get_layer("rec")) is type(model.get_layer("rec"))
     for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(model.predict(x, verbose=0), loaded.predict(x, verbose=0))
@@ -45,8 +46,9 @@ def test_our_model_loads_as_it_was(tmp_path: Path, compile: bool) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
-def test_a_stock_file_gives_our_layers(tmp_path: Path, suffix: str) -> None:
-    model, x, _ = trained(keras.layers)
+@every_cell
+def test_a_stock_file_gives_our_layers(tmp_path: Path, cell: str, suffix: str) -> None:
+    model, x, _ = trained(keras.layers, cell)
     model.save(tmp_path / f"m.{suffix}")
     loaded = models.load_model(tmp_path / f"m.{suffix}")
     assert [route.name for route in routes(loaded).values()] == ["engine"]

@@ -13,14 +13,19 @@ from everystep.errors import DtypeError, UnsupportedError
 from everystep.layers import (
     GRU,
     LSTM,
+    RNN,
     Activation,
     Concatenate,
     Dense,
     Dropout,
     Embedding,
+    GRUCell,
     Layer,
+    LSTMCell,
     Masking,
     SimpleRNN,
+    SimpleRNNCell,
+    TimeDistributed,
 )
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten, map_leaves
@@ -52,6 +57,14 @@ def recurrent(cls: type[Layer] = LSTM, **options: Any) -> Callable[[str], Layer]
     return lambda dtype: cls(H, dtype=dtype, return_state=True, **options)
 
 
+def stack(cells: list[type[Any]], **options: Any) -> Callable[[str], Layer]:
+    return lambda dtype: RNN([cls(H, dtype=dtype) for cls in cells], return_state=True, **options)
+
+
+def sequences(rng: np.random.Generator, dtype: str) -> Any:
+    return rng.normal(size=(B, T, 3, I)).astype(dtype)
+
+
 GATES = dict(return_gates=True, trainable_initial_state=True, return_sequences=True)
 EVERYTHING = dict(GATES, return_cell_sequences=True)
 BOTH = ("mask", "resets")
@@ -67,6 +80,21 @@ CASES = {
     "gru reset before": Case(recurrent(GRU, reset_after=False, zero_output_for_mask=True, **GATES), floats, BOTH),
     "simple": Case(recurrent(SimpleRNN, use_bias=False), floats, ("mask",)),
     "simple everything": Case(recurrent(SimpleRNN, activation="relu", **GATES), floats, BOTH),
+    "rnn": Case(stack([LSTMCell, GRUCell, SimpleRNNCell]), floats, ("mask",)),
+    "rnn everything": Case(
+        stack(
+            [GRUCell, LSTMCell],
+            zero_output_for_mask=True,
+            return_cell_sequences=True,
+            return_gates=True,
+            return_sequences=True,
+        ),
+        floats,
+        BOTH,
+    ),
+    "rnn one cell": Case(lambda dtype: RNN(GRUCell(H, dtype=dtype), return_state=True), floats, BOTH),
+    "each step": Case(lambda dtype: TimeDistributed(Dense(H, "softmax", dtype=dtype)), floats),
+    "each step's sequence": Case(lambda dtype: TimeDistributed(GRU(H, dtype=dtype)), sequences),
     "dense": Case(lambda dtype: Dense(H, "gelu", dtype=dtype), floats),
     "dense softmax": Case(lambda dtype: Dense(1000, "softmax", dtype=dtype), floats),
     "log_softmax": Case(lambda dtype: Activation("log_softmax", dtype=dtype), floats),

@@ -254,6 +254,7 @@ BAD_CALLS = [
         ShapeError,
         r"layer 'rec' takes sequences \(B,T,2\), with a known number of features; got \(4, 2\)",
     ),
+    (([x32[0], x32[1]],), {}, ShapeError, r"'rec' takes one array \(B,T,I\); got a list of 2. A model's predict takes"),
     ((x32[..., :1],), {}, ShapeError, r"takes sequences \(B,T,2\)"),
     ((x32,), {"initial_state": [np.zeros((B, H), np.float32)]}, ShapeError, r"must be h \(3, 3\), c \(3, 3\); got 1"),
     ((x32,), {"mask": np.ones((B, T + 1), bool)}, ShapeError, r"mask must be \(B,T\), here \(3, 4\); got \(3, 5\)"),

@@ -11,7 +11,20 @@ from topologies import H, I, Names, T, data, encoder_decoder, nested, random_wei
 import everystep
 from everystep import Input, Model, Sequential
 from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
-from everystep.layers import LSTM, Activation, Concatenate, Dense, Embedding, Masking
+from everystep.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Activation,
+    Concatenate,
+    Dense,
+    Embedding,
+    GRUCell,
+    LSTMCell,
+    Masking,
+    SimpleRNN,
+    TimeDistributed,
+)
 from everystep.layers.structure import flatten
 
 K = Names(everystep, "float32")
@@ -144,6 +157,28 @@ def test_stepping_a_model_gives_what_it_gives_on_the_prefix() -> None:
         chunks.append(out)
     np.testing.assert_array_equal(np.concatenate([c[0] for c in chunks], axis=1), expected[0])
     np.testing.assert_array_equal(chunks[-1][1], expected[1])
+
+
+def test_the_family_steps_as_it_predicts() -> None:
+    """Stacks, cells with one state and with two, layers on each step by itself, masks made at each step."""
+    rng = np.random.default_rng(46)
+    x = Input((None, I), name="x")
+    y, h = GRU(H, return_sequences=True, return_state=True, trainable_initial_state=True)(Masking()(x))
+    stack = RNN(
+        [LSTMCell(3), GRUCell(2, reset_after=False)], return_sequences=True, return_state=True, return_gates=True
+    )
+    z, hc, g, gates, more_gates = stack(y)
+    each = TimeDistributed(Dense(2, "softmax"))(z)
+    model = Model(x, [each, h, *hc, g, gates, more_gates, SimpleRNN(2, zero_output_for_mask=True)(each)])
+    random_weights(model, rng)
+    values = rng.normal(size=(3, T, I)).astype(np.float32)
+    values[0, 1:3] = values[1, -1] = 0
+    timed = [True, False, False, False, False, True, True, False]
+    state = model.initial_state(3)
+    for t in range(T):
+        found, state = model.step(values[:, t], state)
+        for a, b, in_time in zip(found, model.predict(values[:, : t + 1]), timed, strict=True):
+            np.testing.assert_array_equal(a, b[:, -1] if in_time else b)
 
 
 def test_a_model_that_cannot_be_stepped_names_the_layer() -> None:

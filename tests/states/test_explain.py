@@ -150,8 +150,11 @@ def test_what_is_not_known_is_said() -> None:
         "(rows, units) = (None, 4)",
         "known once the layer is in a model",
     ]
-    stack = keras.layers.RNN(keras.layers.StackedRNNCells([keras.layers.LSTMCell(2)]), name="stack")
-    row = explain(stack).rows[0]
+
+    class Cell(keras.layers.Layer):
+        state_size = 2
+
+    row = explain(keras.layers.RNN([keras.layers.LSTMCell(2), Cell()], name="stack")).rows[0]
     assert row.what == "what the recurrent layer, not described here, RNN returns"
     assert not row.equals
     custom = explain(keras.layers.RNN(keras.layers.LSTMCell(2), return_state=True)).rows
@@ -266,7 +269,9 @@ def test_with_engine_is_said_to_replace_what_it_replaces() -> None:
 
     for layer, replaced in (
         (keras.layers.LSTM(3), True),
-        (keras.layers.RNN(keras.layers.LSTMCell(3)), False),
+        (keras.layers.GRU(3), True),
+        (keras.layers.SimpleRNN(3), True),
+        (keras.layers.RNN(keras.layers.LSTMCell(3)), True),
         (Own(3), False),
     ):
         name = type(layer).__name__

@@ -9,7 +9,7 @@ from keras import ops
 
 from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.keras import calls
-from everystep.keras.recurrent import ADDITIONS, Parts, Recurrent
+from everystep.keras.recurrent import EXTRA_OUTPUTS, Parts, Recurrent
 from everystep.keras.rnn import RNN
 from everystep.keras.route import layer_route
 
@@ -71,7 +71,7 @@ class Bidirectional(keras.layers.Bidirectional):
     @property
     def returns_more(self) -> bool:
         """Whether there is an addition to Keras's outputs."""
-        return any(getattr(self, option) for option in ADDITIONS)
+        return any(getattr(self, option) for option in EXTRA_OUTPUTS)
 
     # ---- A call ----
 
@@ -142,12 +142,13 @@ class Bidirectional(keras.layers.Bidirectional):
         if initial_state is None:
             return None, None
         counts = [len(getattr(side, "state_size", ())) for side in self._sides()]
-        if len(initial_state) != sum(counts):
+        given = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
+        if len(given) != sum(counts):
             raise ShapeError(
-                f"{self.name}: initial_state must be a list of {counts[0]} states of the forward layer and {counts[1]} "
-                f"of the backward layer; got {len(initial_state)}"
+                f"{self.name}: initial_state must be a list of {sum(counts)}: the forward layer's {counts[0]}, then "
+                f"the backward layer's {counts[1]}; got {len(given)}"
             )
-        return initial_state[: counts[0]], initial_state[counts[0] :]
+        return given[: counts[0]], given[counts[0] :]
 
     def _merge(self, forward: Tensor, backward: Tensor) -> list[Tensor]:
         """The two outputs, each in time order, as one, or both without a merge mode."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from everystep.errors import UnsupportedError
-from everystep.keras.recurrent import ADDITIONS
+from everystep.keras.recurrent import EXTRA_OUTPUTS
 
 
 @keras.saving.register_keras_serializable("everystep")
@@ -37,7 +37,7 @@ class Sequential(keras.Sequential):
 
 
 def _refuse_additions(layer: Any, reason: str, instead: str) -> None:
-    asked = [name for name in ADDITIONS if getattr(layer, name, False)]
+    asked = [name for name in EXTRA_OUTPUTS if getattr(layer, name, False)]
     if asked:
         raise UnsupportedError(
             f"layer {layer.name!r} has {', '.join(asked)}; {reason}. Use the functional API: {instead}."

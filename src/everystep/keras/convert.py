@@ -21,7 +21,7 @@ from everystep.keras.cell import cells_of
 from everystep.keras.containers import Sequential, TimeDistributed
 from everystep.keras.gru import GRU
 from everystep.keras.lstm import LSTM
-from everystep.keras.recurrent import OPTIONS, Recurrent
+from everystep.keras.recurrent import ADDITIONS, Recurrent
 from everystep.keras.rnn import RNN
 from everystep.keras.route import hard_sigmoid_keras2, is_replaceable
 from everystep.keras.simple_rnn import SimpleRNN
@@ -67,7 +67,7 @@ def without_engine(model: keras.Model) -> keras.Model:
     _check(model)
     for layer in model._flatten_layers():
         if isinstance(layer, (Recurrent, Bidirectional)):
-            used = [option for option in OPTIONS if getattr(layer, option, False)]
+            used = [option for option in ADDITIONS if getattr(layer, option, False)]
             if any(node.arguments.kwargs.get("resets") is not None for node in layer._inbound_nodes):
                 used.append("resets")
             if used:
@@ -80,7 +80,7 @@ def without_engine(model: keras.Model) -> keras.Model:
         stock = STOCK.get(entry.get("registered_name", ""))
         if stock is None:
             return entry
-        config = {key: value for key, value in entry["config"].items() if key not in OPTIONS}
+        config = {key: value for key, value in entry["config"].items() if key not in ADDITIONS}
         return {**entry, "module": stock, "registered_name": None, "config": config}
 
     converted = _rebuild(model, swap)
@@ -211,6 +211,8 @@ def _copy_state(old: keras.Model, new: keras.Model) -> None:
     _assign(new.variables, old.variables)
     twins = {id(v): twin for v, twin in zip(old.variables, new.variables, strict=True)}
     for source, target in zip(old_layers, new_layers, strict=True):
+        if isinstance(source, keras.layers.InputLayer):
+            target.name = source.name  # Keras's clone is called after the tensor
         if isinstance(source, keras.layers.RNN) and source.states is not None:
             _assign(keras.tree.flatten(target.states), keras.tree.flatten(source.states))
         if hasattr(source, "use_cudnn"):

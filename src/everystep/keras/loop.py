@@ -19,7 +19,7 @@ Tensor = Any  # a tensor of Keras's backend
 Function = Callable[[Tensor], Tensor]
 
 
-class Recurrent(NamedTuple):
+class OfH(NamedTuple):
     """What a step makes of h.
 
     Attributes:
@@ -49,7 +49,7 @@ class Recurrent(NamedTuple):
 # Of each cell: its gates, from the products of x (a tensor for each gate) and h; and its states, from the gates.
 
 
-def lstm_gates(x: list[Tensor], h: Tensor, of_h: Recurrent) -> list[Tensor]:
+def lstm_gates(x: list[Tensor], h: Tensor, of_h: OfH) -> list[Tensor]:
     """i = s(x W_i + h R_i + b_i), f and o likewise; g = a(x W_g + h R_g + b_g)."""
     i, f, g, o = (x_k + h_k for x_k, h_k in zip(x, of_h.product(h), strict=True))
     return [of_h.s(i), of_h.s(f), of_h.a(g), of_h.s(o)]
@@ -62,14 +62,14 @@ def lstm_states(gates: list[Tensor], states: list[Tensor], a: Function) -> list[
     return [o * a(c), c]
 
 
-def gru_gates(x: list[Tensor], h: Tensor, of_h: Recurrent) -> list[Tensor]:
+def gru_gates(x: list[Tensor], h: Tensor, of_h: OfH) -> list[Tensor]:
     """z = s(x W_z + b_z + h R_z + b'_z), r likewise; g = a(x W_g + b_g + r (h R_g + b'_g))."""
     h_z, h_r, h_g = of_h.product(h)
     z, r = of_h.s(x[0] + h_z), of_h.s(x[1] + h_r)
     return [z, r, of_h.a(x[2] + r * h_g)]
 
 
-def gru_reset_before_gates(x: list[Tensor], h: Tensor, of_h: Recurrent) -> list[Tensor]:
+def gru_reset_before_gates(x: list[Tensor], h: Tensor, of_h: OfH) -> list[Tensor]:
     """z = s(x W_z + h R_z + b_z), r likewise; g = a(x W_g + (r h) R_g + b_g)."""
     h_z, h_r = of_h.product(h, end=2)
     z, r = of_h.s(x[0] + h_z), of_h.s(x[1] + h_r)
@@ -82,7 +82,7 @@ def gru_states(gates: list[Tensor], states: list[Tensor], a: Function) -> list[T
     return [z * states[0] + (1 - z) * g]
 
 
-def simple_gates(x: list[Tensor], h: Tensor, of_h: Recurrent) -> list[Tensor]:
+def simple_gates(x: list[Tensor], h: Tensor, of_h: OfH) -> list[Tensor]:
     """h' = a(x W + h R + b), which is the one gate."""
     return [of_h.a(x[0] + of_h.product(h)[0])]
 
@@ -149,7 +149,7 @@ def run(
         )
 
     of_x, of_h_product = (bias, None) if bias is None or CELLS[cell].biases == 1 else (bias[0], bias[1])
-    of_h = Recurrent(recurrent_kernel, of_h_product, recurrent_dropout, G, activation, recurrent_activation)
+    of_h = OfH(recurrent_kernel, of_h_product, recurrent_dropout, G, activation, recurrent_activation)
     seen = ops.ones(ops.shape(x)[:2], dtype="bool") if mask is None else mask
     xW = _product(x, kernel, None if dropout is None else dropout[:, :, None], G)
     over_time = [xW if of_x is None else xW + of_x, seen] + ([] if resets is None else [resets])

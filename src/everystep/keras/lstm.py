@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from everystep.keras.recurrent import OPTIONS, Recurrent
+from everystep.keras.recurrent import ADDITIONS, Recurrent
 
 
 @keras.saving.register_keras_serializable("everystep")
@@ -53,4 +53,4 @@ class LSTM(Recurrent, keras.layers.LSTM):
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
-        return OPTIONS
+        return ADDITIONS

@@ -10,7 +10,7 @@ from keras import ops
 
 from everystep.cells import Cell
 from everystep.engine import Outputs
-from everystep.errors import ShapeError, UnsupportedError
+from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.keras import calls, loop
 from everystep.keras.calls import Call, CellCall
 from everystep.keras.cell import cells_of, draw_dropout, forget_dropout, functions, kind_of, weights
@@ -19,8 +19,12 @@ from everystep.keras.route import activation_name, adapter, layer_route
 Tensor = Any  # a tensor of Keras's backend
 Shape = tuple[int | None, ...]
 
-ADDITIONS = ("return_cell_sequences", "return_gates")
-OPTIONS = (*ADDITIONS, "trainable_initial_state")  # unknown to Keras's layers; a layer may have some of them
+EXTRA_OUTPUTS = ("return_cell_sequences", "return_gates")
+ADDITIONS = (*EXTRA_OUTPUTS, "trainable_initial_state")  # unknown to Keras's layers; a layer may have some of them
+
+
+class _RefusedError(UnsupportedError, AttributeError):
+    """For one who looks at every attribute, as TensorFlow does, the attribute is not there."""
 
 
 class InitialState(keras.layers.Layer):
@@ -59,6 +63,11 @@ class Recurrent(keras.layers.RNN):
     def __init__(
         self, *args: Any, return_gates: bool = False, trainable_initial_state: bool = False, **kwargs: Any
     ) -> None:
+        if "return_cell_sequences" in kwargs:
+            raise OptionError(
+                f"return_cell_sequences is of an LSTM, which has a cell state c; the only state of a "
+                f"{type(self).__name__} is h, which return_sequences returns"
+            )
         super().__init__(*args, **kwargs)
         self.return_gates = return_gates
         self.trainable_initial_state = trainable_initial_state
@@ -75,7 +84,7 @@ class Recurrent(keras.layers.RNN):
         if "_use_cudnn" not in vars(self):  # a layer of Keras's that has none
             raise AttributeError("use_cudnn")
         given: bool | str = self._use_cudnn
-        return given if not any(getattr(self, option) for option in OPTIONS) else False
+        return given if not any(getattr(self, option) for option in ADDITIONS) else False
 
     @use_cudnn.setter
     def use_cudnn(self, value: bool | str) -> None:
@@ -84,13 +93,15 @@ class Recurrent(keras.layers.RNN):
     @property
     def _call_has_mask_arg(self) -> bool:
         """Keras's containers of layers, and nothing else, ask for this before they call one: here they are refused."""
-        asked = [name for name in ADDITIONS if getattr(self, name)]
+        asked = [name for name in EXTRA_OUTPUTS if getattr(self, name)]
         if asked:
-            raise UnsupportedError(
+            raise _RefusedError(
                 f"layer {self.name!r} has {', '.join(asked)}; containers of Keras's own take one output of a layer. "
                 "Use everystep.keras.layers.Bidirectional, or the functional API."
             )
-        return bool(self.__dict__["_call_has_mask_arg"])
+        if "_call_has_mask_arg" not in vars(self):
+            raise AttributeError("_call_has_mask_arg")
+        return bool(vars(self)["_call_has_mask_arg"])
 
     @_call_has_mask_arg.setter
     def _call_has_mask_arg(self, value: bool) -> None:

@@ -8,7 +8,7 @@ import keras
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.keras.cell import cells_of
-from everystep.keras.recurrent import ADDITIONS, Recurrent
+from everystep.keras.recurrent import EXTRA_OUTPUTS, Recurrent
 from everystep.keras.route import foreign
 
 
@@ -33,7 +33,7 @@ class RNN(Recurrent):
         list of cells a list of such lists.
 
     Raises:
-        UnsupportedError: additions or resets of a cell that is not one of those three.
+        UnsupportedError: additions or resets of a cell that is not one of those three, or trainable_initial_state.
         OptionError: `return_cell_sequences` without an LSTMCell.
         ShapeError: a state, mask or resets does not fit `sequences`, or the batch a stateful layer.
     """
@@ -41,9 +41,11 @@ class RNN(Recurrent):
     def __init__(
         self, cell: Any, *args: Any, return_cell_sequences: bool = False, return_gates: bool = False, **kwargs: Any
     ) -> None:
+        if kwargs.pop("trainable_initial_state", False):
+            raise UnsupportedError("RNN has no trainable_initial_state; LSTM, GRU and SimpleRNN have it")
         super().__init__(cell, *args, return_gates=return_gates, **kwargs)
         self.return_cell_sequences = return_cell_sequences
-        self._refuse_foreign([option for option in ADDITIONS if getattr(self, option)])
+        self._refuse_foreign([option for option in EXTRA_OUTPUTS if getattr(self, option)])
         if return_cell_sequences and not any(isinstance(cell, keras.layers.LSTMCell) for cell in cells_of(self)):
             raise OptionError(
                 f"{self.name} has return_cell_sequences and no LSTMCell: the state of its cells is their output. "
@@ -71,4 +73,4 @@ class RNN(Recurrent):
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
-        return ADDITIONS
+        return EXTRA_OUTPUTS

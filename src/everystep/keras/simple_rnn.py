@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from everystep.keras.recurrent import Recurrent
@@ -32,3 +34,6 @@ class SimpleRNN(Recurrent, keras.layers.SimpleRNN):
     Raises:
         ShapeError: a state, mask or resets does not fit `sequences`, or the batch a stateful layer.
     """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.cell.seed}  # which Keras's own leaves out

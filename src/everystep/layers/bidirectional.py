@@ -42,8 +42,8 @@ class Bidirectional(Composite):
     Returns:
         The output, or the two outputs with merge_mode None, both in time order; with `return_state` the last states
         of the forward, then of the backward layer; then what the layers add: c at every step, of the forward, of the
-        backward layer, and the gates of the one and of the other, all in time order. As in Keras, the sequences are 0
-        at masked steps.
+        backward layer, and the gates of the one and of the other, all in time order. As in Keras, a sequence of h is
+        0 at masked steps.
 
     Weights: those of the forward layer, then those of the backward layer.
     """

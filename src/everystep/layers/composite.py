@@ -10,6 +10,7 @@ from everystep.engine import Array
 from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.checks import dtype_name, require_list
+from everystep.layers.naming import with_article
 from everystep.layers.operation import Config
 from everystep.layers.structure import map_leaves
 
@@ -108,7 +109,9 @@ def inner_layer(owner: str, layer: Any, kinds: tuple[type, ...], wanted: str) ->
     if not isinstance(layer, Layer):
         raise OptionError(f"{owner} takes {wanted}; got {type(layer).__name__}")
     if not isinstance(layer, kinds):
-        raise UnsupportedError(f"{owner} takes {wanted}; got layer {layer.name!r}, a {type(layer).__name__}")
+        raise UnsupportedError(
+            f"{owner} takes {wanted}; got layer {layer.name!r}, {with_article(type(layer).__name__)}"
+        )
     return layer
 
 

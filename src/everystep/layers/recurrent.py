@@ -228,6 +228,11 @@ class Recurrent(Layer):
     # ---- Graph and config ----
 
     def check(self, inputs: Any) -> None:
+        if isinstance(inputs, (list, tuple)):
+            raise ShapeError(
+                f"layer {self.name!r} takes one array (B,T,I); got a list of {len(inputs)}. A model's predict takes a "
+                "list of sequences"
+            )
         Layer.check(self, inputs)  # not that of a cell, whose inputs have no time axis
         wanted = self.cells[0].named_weights["kernel"].shape[0] if self.built else None
         shape = tuple(inputs.shape)

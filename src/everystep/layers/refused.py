@@ -12,8 +12,9 @@ class ConvLSTM(Layer):
     """The base of those whose gates are convolutions, which the engine does not compute."""
 
     def __init__(self, *args: Any, name: str | None = None, **options: Any) -> None:
+        layer = "this layer" if name is None else f"layer {name!r}"
         raise UnsupportedError(
-            f"layer {name!r} is a {type(self).__name__}, whose gates are convolutions; the engine computes gates that "
+            f"{layer} is a {type(self).__name__}, whose gates are convolutions; the engine computes gates that "
             "are matrix products: LSTM, GRU, SimpleRNN, and RNN over their cells. Run that model with Keras"
         )
 

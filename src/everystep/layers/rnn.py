@@ -8,6 +8,7 @@ from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import State
 from everystep.layers.cell import Cell
 from everystep.layers.composite import Composite, inner_layer, one_dtype
+from everystep.layers.naming import with_article
 from everystep.layers.recurrent import SEQUENCE_OPTIONS, Recurrent
 
 WANTED = "an LSTMCell, a GRUCell, a SimpleRNNCell, a list of them or StackedRNNCells"
@@ -112,5 +113,5 @@ class RNN(Recurrent, Composite):
 def _cell(owner: str, cell: Any) -> Any:
     cell = inner_layer(owner, cell, (Cell,), WANTED)
     if isinstance(cell, Recurrent):
-        raise UnsupportedError(f"{owner} takes {WANTED}; got layer {cell.name!r}, an {type(cell).__name__}")
+        raise UnsupportedError(f"{owner} takes {WANTED}; got layer {cell.name!r}, {with_article(cell.kind)}")
     return cell

@@ -39,7 +39,8 @@ def run_together(*runs: Calls) -> list[Found]:
     found: dict[Calls, Found] = {}
     calls = {run: next(run) for run in runs}
     while calls:
-        outputs = engine.run_together(list(calls.values()))
+        asked = list(calls.values())
+        outputs = engine.run_together(asked) if len(asked) > 1 else [engine.run(**asked[0])]
         for run, one in zip(list(calls), outputs, strict=True):
             try:
                 calls[run] = run.send(one)

@@ -17,6 +17,7 @@ from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models import config as configs
+from everystep.models import ragged
 from everystep.models.graph import Graph
 from everystep.models.inputs import standardize
 from everystep.models.pickled import put_together, taken_apart
@@ -168,7 +169,9 @@ class Model(Composite):
         Args:
             x: an array, or a list of arrays, or a dictionary by the inputs' names; real numbers of any kind become
                 the input's dtype. Fractions are rounded to it; a whole number that it cannot hold is refused, and so
-                is a number beyond its range.
+                is a number beyond its range. In the place of an array may be a ragged batch: a list of sequences
+                (T_b,...) of different lengths. It gives what an array padded on the right gives with a mask, to the
+                bit; an output that has its steps comes as a list of arrays of these lengths.
             batch_size: how many rows to run at once, to bound the memory; None is all. The numbers do not depend
                 on it.
             verbose: changes nothing.
@@ -176,18 +179,9 @@ class Model(Composite):
         Raises:
             ShapeError, DtypeError: x does not fit the inputs.
         """
-        arrays = self._standardized(x)
-        rows = len(arrays[0])
         if batch_size is not None:
             batch_size = whole_number(self.name, "batch_size", batch_size)
-        if batch_size is None or rows <= batch_size:
-            return self._run_arrays(arrays)
-        parts = [
-            self._run_arrays([array[start : start + batch_size] for array in arrays])
-            for start in range(0, rows, batch_size)
-        ]
-        joined = [np.concatenate(leaves) for leaves in zip(*map(flatten, parts), strict=True)]
-        return pack(parts[0], joined)
+        return self._predicted(x, None, batch_size)
 
     def stream(self, batch_size: int = 1, static: dict[str, Any] | None = None) -> Stream:
         """Live sequences, to go on with one step at a time. A model may have many streams, which share its weights.
@@ -209,20 +203,35 @@ class Model(Composite):
         call = self.bind(args, kwargs)
         if any(isinstance(leaf, Tensor) for leaf in flatten(list(call.values()))):
             return self._call_symbolically(call, args, kwargs)
-        masks = None if call.get("mask") is None else flatten(call["mask"])
-        return self._run_arrays(self._standardized(call["inputs"]), masks)
+        return self._predicted(call["inputs"], call.get("mask"), None)
 
-    def _standardized(self, x: Any) -> list[Array]:
-        return standardize(x, self.input_structure, self.name)
-
-    def _run_arrays(self, arrays: list[Array], masks: list[Any] | None = None) -> Any:
-        outputs, _, _ = self.graph.run(arrays, masks or [None] * len(arrays), {})
+    def _predicted(self, x: Any, mask: Any, batch_size: int | None) -> Any:
+        """The outputs for what `predict` takes, with masks of the inputs if they are given."""
+        arrays, lengths = self._standardized(x)
+        masks = [None] * len(arrays) if mask is None else flatten(mask)
+        for k, (array, its) in enumerate(zip(arrays, lengths, strict=True)):
+            if its is not None and masks[k] is None:
+                masks[k] = ragged.own_steps(its, array.shape[1])
+        rows = len(arrays[0])
+        size = max(1, rows) if batch_size is None else batch_size
+        parts = []
+        for start in range(0, max(1, rows), size):
+            some = slice(start, start + size)
+            its_masks = [None if one is None else one[some] for one in masks]
+            parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
+        outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
+        if any(its is not None for its in lengths):
+            outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths)
         return self._packed(outputs)
+
+    def _standardized(self, x: Any) -> tuple[list[Array], list[Array | None]]:
+        return standardize(x, self.input_structure, self.name, self.graph)
 
     def _packed(self, outputs: list[Any]) -> Any:
         """The outputs in their structure; a list of one is that one, as in Keras."""
-        packed = pack(self.output_structure, outputs)
-        return packed[0] if isinstance(packed, (list, tuple)) and len(packed) == 1 else packed
+        structure = self.output_structure
+        packed = pack(structure, outputs)
+        return packed[0] if isinstance(structure, (list, tuple)) and len(structure) == 1 else packed
 
     def run(  # type: ignore[override]  # with its call's arguments by name
         self, inputs: Any, state: State = None, *, mask: Any = None
@@ -343,6 +352,13 @@ class Model(Composite):
         raise UnsupportedError(HOW_TO_TRAIN)
 
     compile = evaluate = train_on_batch = fit
+
+
+def _joined(parts: list[tuple[list[Any], list[Any]]]) -> tuple[list[Any], list[Any]]:
+    """The outputs of several batches, and their masks, put together."""
+    outputs, masks = (list(zip(*some, strict=True)) for some in zip(*parts, strict=True))
+    joined = [np.concatenate(each) for each in outputs]
+    return joined, [None if each[0] is None else np.concatenate(each) for each in masks]
 
 
 HOW_TO_TRAIN = (

@@ -131,7 +131,8 @@ class Sequential(Model):
 
     def _standardized(self, x: Any) -> Any:
         if not self.built:
-            self.build(np.shape(x))
+            one = x[0] if isinstance(x, (list, tuple)) and x and hasattr(x[0], "shape") else None
+            self.build(np.shape(x) if one is None else (None, None, *one.shape[1:]))
         return super()._standardized(x)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from everystep.errors import OptionError
 from everystep.states import bidirectional, plain, recurrent, table, wiring
-from everystep.states.row import Row
+from everystep.states.row import Row, Shape
 
 HEADER = ("tensor", "what it is", "shape", "equals, by definition", "what it is for")
 
@@ -67,7 +67,7 @@ def explain(model_or_layer: Any) -> Explanation:
         rows = [row for layer in it.layers for row in _named(layer.name, _layer_rows(layer, []))]
         how = "what each layer returns; where it goes is not known, as the model is no graph"
         return Explanation(f"{name}: {how}", tuple(rows), tuple(_notes(it.layers)))
-    rows = _named(it.name, _layer_rows(it, wiring.last_outputs(it)))
+    rows = _named(it.name, _layer_rows(it, _shapes(wiring.last_outputs(it))))
     returned = f"{len(rows)} tensor{'s'[: len(rows) != 1]}"
     return Explanation(f"{name} returns {returned}", tuple(rows), tuple(_notes([it])))
 
@@ -80,33 +80,56 @@ def _model_rows(model: Any) -> dict[int, Row]:
     found: dict[int, Row] = {}
     for call in ordered:
         first = found.get(id(call.inputs[0][0])) if call.inputs else None
-        rows = _layer_rows(call.layer, call.outputs, first.axes if first else ())
+        rows = _layer_rows(call.layer, _shapes(call.outputs), first.axes if first else ())
         for row, tensor in zip(_named(call.label, rows), call.outputs, strict=True):
             axes = ("rows", "steps") if id(tensor) in tokens and len(row.axes) == 2 else row.axes
             found[id(tensor)] = replace(row, axes=axes, goes_to=tuple(goes_to.get(id(tensor), ())))
     return found
 
 
-def _layer_rows(layer: Any, outputs: list[Any], given: tuple[str, ...] = ()) -> list[Row]:
+def _layer_rows(layer: Any, shapes: list[Shape], given: tuple[str, ...] = ()) -> list[Row]:
     """The rows of one layer.
 
     Args:
         layer: of any kind, a nested model too.
-        outputs: the symbolic tensors that a call of it returned; none, if it has not been called on any.
+        shapes: of the symbolic tensors that a call of it returned; none, if it has not been called on any.
         given: words for the axes of its first input, as far as they are known.
     """
-    shapes = [tuple(tensor.shape) for tensor in outputs]
-    forward = getattr(layer, "forward_layer", None)
-    kind = recurrent.kind_of(layer if forward is None else forward)
-    if kind is not None:
-        rows = recurrent.rows(layer, kind) if forward is None else bidirectional.rows(layer, kind)
-        return [replace(row, shape=shape) for row, shape in zip(rows, shapes, strict=True)] if shapes else rows
-    if hasattr(layer, "layers") and wiring.is_graph(layer):
-        inner = [_inner_row(layer, k) for k in range(len(layer.outputs))]
-        return [replace(row, shape=shape) for row, shape in zip(inner, shapes, strict=True)] if shapes else inner
-    if not shapes:
-        return [plain.row(layer, 0, None, given)]
-    return [plain.row(layer, k, shape, given) for k, shape in enumerate(shapes)]
+    forward, backward = getattr(layer, "forward_layer", None), getattr(layer, "backward_layer", None)
+    if type(layer).__name__ == "TimeDistributed":
+        within = _layer_rows(layer.layer, [_without_steps(shape) for shape in shapes], given[:1])
+        rows = [_at_each_step(row) for row in within]
+    elif recurrent.cells_of(layer):
+        rows = recurrent.rows(layer)
+    elif recurrent.cells_of(forward) and recurrent.cells_of(backward):
+        rows = bidirectional.rows(layer)
+    elif hasattr(layer, "layers") and wiring.is_graph(layer):
+        rows = [_inner_row(layer, k) for k in range(len(layer.outputs))]
+    else:
+        return [plain.row(layer, k, shape, given) for k, shape in enumerate(shapes or [None])]
+    return [replace(row, shape=shape) for row, shape in zip(rows, shapes, strict=True)] if shapes else rows
+
+
+def _shapes(outputs: list[Any]) -> list[Shape]:
+    return [tuple(tensor.shape) for tensor in outputs]
+
+
+def _without_steps(shape: Shape) -> Shape:
+    return (shape[0], *shape[2:])
+
+
+def _at_each_step(row: Row) -> Row:
+    """What a layer returns, as TimeDistributed returns it: on every step of an axis before the layer's own."""
+    return replace(
+        row,
+        what=f"on each step by itself: {row.what}",
+        axes=("rows", "steps", *row.axes[1:]),
+        shape=None if row.shape is None else (row.shape[0], None, *row.shape[1:]),
+        equals="",
+        unless="",
+        use="",
+        claims=(),
+    )
 
 
 def _inner_row(model: Any, number: int) -> Row:
@@ -124,8 +147,7 @@ def _notes(layers: Sequence[Any]) -> list[str]:
     """What else to know about recurrent layers, said once for all of which it is true."""
     names: dict[str, list[str]] = {}
     for layer in layers:
-        kind = recurrent.kind_of(layer)
-        for note in [] if kind is None else recurrent.notes(layer, kind):
+        for note in recurrent.notes(layer) if recurrent.cells_of(layer) else ():
             names.setdefault(note, []).append(layer.name)
     return [f"{', '.join(of)}: {note}" for note, of in names.items()]
 
