@@ -163,7 +163,12 @@ def test_the_file_of_a_save_that_fails_stays_as_it_was(tmp_path: Path, monkeypat
     model = everystep.Sequential([everystep.Input((T, I)), everystep.layers.LSTM(H)])
     model.save(path)
     before = path.read_bytes()
-    monkeypatch.setattr(zipfile.ZipFile, "close", lambda self: (_ for _ in ()).throw(OSError("disk full")))
+
+    def full(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+        if name == "model.weights.h5":
+            raise OSError("disk full")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(OSError, match="disk full"):
         model.save(path)
     assert path.read_bytes() == before
