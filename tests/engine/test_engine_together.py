@@ -76,3 +76,7 @@ def test_a_bad_call_among_good_ones_is_named() -> None:
         engine.run_together([good, bad | dict(x=np.zeros((2, 3, 5)))])
     with pytest.raises(OptionError, match="activation must be one of"):
         engine.run_together([good, bad | dict(activation="tahn")])
+    with pytest.raises(TypeError, match=r"^run_together: 'maks' is no argument of run$"):
+        engine.run_together([good, bad | dict(maks=None)])
+    with pytest.raises(TypeError, match=r"^run_together: a call lacks 'states', an argument of run$"):
+        engine.run_together([good, {name: value for name, value in bad.items() if name != "states"}])

@@ -187,7 +187,7 @@ BAD: list[tuple[Any, Any, str]] = [
     (
         lambda: Bidirectional(LSTM(3))(x32, initial_state=[np.zeros((B, 3), np.float32)] * 3),
         ShapeError,
-        r"'backward_lstm.*': initial_state must be h \(4, 3\), c \(4, 3\); got 1",
+        "initial_state must be a list of 4 states, 2 of the forward layer and then 2 of the backward layer; got 3",
     ),
     (lambda: Bidirectional(GRU(3))(Input((T, I), dtype="int32")), DtypeError, "is float32 and its input is int32"),
     (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from everystep.errors import DtypeError, UnsupportedError
+from everystep.errors import DtypeError, OptionError, UnsupportedError
 from everystep.layers import (
     GRU,
     LSTM,
@@ -255,3 +255,29 @@ def test_what_is_no_array_is_named(built: Any) -> None:
     for verb in (layer.run, layer.step):
         with pytest.raises(DtypeError, match=f"layer '{layer.name}' takes NumPy arrays; got NoneType"):
             verb(None)
+
+
+def test_a_layer_comes_back_from_its_config(case: Case) -> None:
+    rng = np.random.default_rng(30)
+    layer, inputs = case.make("float64"), case.inputs(rng, "float64")
+    layer(inputs)
+    layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
+    config = layer.get_config()
+    twin = type(layer).from_config(config)
+    assert type(twin) is type(layer)
+    assert twin.get_config() == config == layer.get_config()
+    twin(inputs)
+    twin.set_weights(layer.get_weights())
+    for a, b in zip(flatten(twin(inputs)), flatten(layer(inputs)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_config_of_what_is_unknown_is_refused() -> None:
+    config = TimeDistributed(Dense(2, name="inner"), name="outer").get_config()
+    config["layer"]["class_name"] = "Sparse"
+    with pytest.raises(UnsupportedError, match="layer 'outer/inner' is a Sparse"):
+        TimeDistributed.from_config(config)
+    with pytest.raises(OptionError, match="has no argument 'units_'"):
+        LSTM.from_config({**LSTM(2).get_config(), "units_": 3})
+    Mine = type("Mine", (LSTM,), {})
+    assert type(Mine.from_config(Mine(2).get_config())) is Mine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,11 +14,12 @@ from wide_floats import float64
 import everystep
 import everystep.keras
 import everystep.layers as ours_layers
-from everystep.errors import OptionError, ShapeError, UnsupportedError
+from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
 from everystep.layers import (
     GRU,
     LSTM,
     RNN,
+    Bidirectional,
     ConvLSTM1D,
     ConvLSTM2D,
     ConvLSTM3D,
@@ -243,3 +245,97 @@ BAD: list[tuple[Any, Any, str]] = [
 def test_what_cannot_be_is_named(make: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+H3 = np.ones((B, 3))
+
+
+def both_ways(**options: Any) -> Any:
+    return with_weights(Bidirectional(GRU(3, dtype="float64", **options), dtype="float64", name="one"))
+
+
+def two_cells() -> Any:
+    return with_weights(RNN([GRUCell(3, dtype="float64"), LSTMCell(2, dtype="float64")], dtype="float64", name="one"))
+
+
+def one(cls: Any) -> Any:
+    return with_weights(cls(3, dtype="float64", name="one"))
+
+
+def stacked_cells() -> Any:
+    cells = [GRUCell(3, dtype="float64"), LSTMCell(2, dtype="float64")]
+    return with_weights(StackedRNNCells(cells, dtype="float64", name="one"), X[:, 0])
+
+
+WRONG_STATES: list[tuple[Callable[[], Any], Any, str]] = [
+    (two_cells, ((H3,),), r"a tuple of the states of each cell; got 1: tuple\. Pass what run or step returned"),
+    (two_cells, ((H3,), (H3, H3), (H3,)), "each cell; got 3: tuple, tuple, tuple"),
+    (two_cells, H3, "each cell; got ndarray"),
+    (two_cells, ((H3,), (H3[:, :2], H3)), r"h \(4, 2\), c \(4, 2\); got 2: \(4, 2\), \(4, 3\)"),
+    (stacked_cells, [[H3]], "a tuple of the states of each cell; got 1: list"),
+    (stacked_cells, [[H3]] * 3, "each cell; got 3: list, list, list"),
+    (lambda: one(LSTM), (H3,), r"h \(4, 3\), c \(4, 3\); got 1: \(4, 3\)"),
+    (lambda: one(LSTM), (H3, H3, H3), "got 3:"),
+    (lambda: one(GRU), (H3[:2],), r"h \(4, 3\); got 1: \(2, 3\)"),
+    (lambda: one(GRU), "h", r"h \(4, 3\); got 1: str"),
+]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG_STATES)))
+@pytest.mark.parametrize("verb", ["run", "step"])
+def test_a_state_that_does_not_fit_is_named_with_its_layer(case: int, verb: str) -> None:
+    make, state, message = WRONG_STATES[case]
+    layer = make()
+    x = X[:, 0] if verb == "step" or isinstance(layer, StackedRNNCells) else X
+    with pytest.raises(ShapeError, match=rf"layer 'one': the state must be .*{message}"):
+        getattr(layer, verb)(x, state)
+    good = layer.initial_state(B)
+    for a, b in zip(leaves(getattr(layer, verb)(x, good)), leaves(getattr(layer, verb)(x)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_state_of_another_dtype_is_named_with_its_layer() -> None:
+    for layer, state in ((one(GRU), H3.astype("f")), (two_cells(), ((H3,), (H3[:, :2].astype("f"), H3[:, :2])))):
+        with pytest.raises(DtypeError, match="layer 'one' is float64, and the state that it was given float32"):
+            layer.run(X, state)
+
+
+def test_the_state_of_both_ways_is_of_both() -> None:
+    layer = both_ways()
+    for state, got in (((H3,), r"1: \(4, 3\)"), (((H3,),) * 3, "3: tuple, tuple, tuple"), (H3, "ndarray")):
+        with pytest.raises(ShapeError, match=rf"layer 'one': the state must be \(of forward, of backward\); got {got}"):
+            layer.run(X, state)
+    with pytest.raises(ShapeError, match=r"layer 'forward_\w+': the state must be h \(4, 3\); got 1: \(4, 2\)"):
+        layer.run(X, ((H3[:, :2],), (H3,)))
+    symbolic = Input((T, I), dtype="float64"), [Input((3,), dtype="float64")]
+    for states in ([H3], [H3] * 3):
+        with pytest.raises(
+            ShapeError,
+            match="layer 'one': initial_state must be a list of 2 states, 1 of the forward layer and then 1 of the "
+            f"backward layer; got {len(states)}",
+        ):
+            layer(X, initial_state=states)
+        with pytest.raises(ShapeError, match=f"layer 'one': initial_state must be a list of 2 .*got {len(states)}"):
+            layer(symbolic[0], initial_state=symbolic[1] * len(states))
+
+
+def test_packed_weights_are_what_was_packed_whatever_another_thread_does() -> None:
+    layer = one(GRU)
+    layer.run(X)
+
+    class Forgets(type(layer)):  # type: ignore[misc]
+        """Its packed weights are gone as soon as they have been read, as if another thread had set new ones."""
+
+        @property
+        def _packed(self) -> Any:
+            return self.__dict__.pop("kept", None)
+
+        @_packed.setter
+        def _packed(self, value: Any) -> None:
+            self.__dict__["kept"] = value
+
+    expected = layer.run(X)[0]
+    layer.__class__ = Forgets
+    layer._packed = layer.__dict__.pop("_packed")
+    for _ in range(2):  # kept, and packed anew
+        np.testing.assert_array_equal(layer.run(X)[0], expected)

@@ -17,10 +17,12 @@ from everystep.errors import DtypeError, ShapeError, UnsupportedError
 from everystep.layers import (
     GRU,
     LSTM,
+    RNN,
     Bidirectional,
     Concatenate,
     Dense,
     Embedding,
+    GRUCell,
     Masking,
     SimpleRNN,
     TimeDistributed,
@@ -228,3 +230,128 @@ def test_a_list_of_one_array_that_may_be_either_is_refused() -> None:
     assert model.predict([np.zeros((4, 3))]).shape == (4, 3, 2)
     [one] = model.predict([np.zeros((2, 1))])
     assert one.shape == (2, 2)
+
+
+def from_state(layer: Any, states: int = 1, before: Any = None) -> Model:
+    """The layer on a ragged input, perhaps after others, called with initial_state."""
+    x, starts = Input((None, I), name="x"), [Input((2,)) for _ in range(states)]
+    return Model([x, *starts], layer(before(x) if before else x, initial_state=starts))
+
+
+def back(x: Any) -> Any:
+    return LSTM(2, return_sequences=True, go_backwards=True, name="back")(x)
+
+
+def nested(x: Any) -> Any:
+    p, h = Input((None, I)), Input((2,))
+    return Model([p, h], GRU(2, name="one")(p, initial_state=[h]))([x, GRU(2)(x)])
+
+
+def on(layer: Any) -> Model:
+    x = Input((None, I), name="x")
+    return Model(x, layer(x))
+
+
+def values_for(model: Model, x: list[np.ndarray]) -> list[Any]:
+    return [x, *(np.full((len(x), 2), 0.5) for _ in model.inputs[1:])]
+
+
+READS_PADDING: dict[str, tuple[Any, str]] = {
+    "last h": (lambda: from_state(GRU(2, name="one")), "is called with initial_state and without mask"),
+    "backwards": (
+        lambda: from_state(GRU(2, return_sequences=True, go_backwards=True, name="one")),
+        "is called with initial_state and without mask",
+    ),
+    "both ways": (
+        lambda: from_state(Bidirectional(GRU(2, return_sequences=True), name="one"), 2),
+        "is called with initial_state and without mask",
+    ),
+    "cell": (lambda: from_state(RNN(GRUCell(2), name="one")), "is called with initial_state and without mask"),
+    "state": (
+        lambda: from_state(GRU(2, return_sequences=True, return_state=True, name="one")),
+        "is called with initial_state and without mask",
+    ),
+    "after others": (
+        lambda: from_state(GRU(2, name="one"), before=lambda x: Dense(3)(LSTM(2, return_sequences=True)(x))),
+        "is called with initial_state and without mask",
+    ),
+    "joined": (
+        lambda: from_state(GRU(2, return_sequences=True, name="one"), before=lambda x: Concatenate(axis=1)([x, x])),
+        "is called with initial_state and without mask",
+    ),
+    "nested": (lambda: on(nested), "is called with initial_state and without mask"),
+    "turned": (lambda: on(lambda x: SimpleRNN(2, name="one")(back(x))), "with go_backwards=True"),
+    "turned, from a state": (
+        lambda: from_state(SimpleRNN(2, return_sequences=True, name="one"), before=back),
+        "with go_backwards=True",
+    ),
+    "turned, both ways": (
+        lambda: on(lambda x: Bidirectional(GRU(2), name="one")(Dense(3)(back(x)))),
+        "with go_backwards=True",
+    ),
+    "turned by both ways": (
+        lambda: on(
+            lambda x: GRU(2, name="one")(Bidirectional(GRU(2, return_sequences=True, go_backwards=True),
+                                                       backward_layer=GRU(2, return_sequences=True))(x))
+        ),
+        "with go_backwards=True",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", READS_PADDING)
+def test_a_layer_that_would_read_the_padding_is_refused(case: str) -> None:
+    make, why = READS_PADDING[case]
+    model = make()
+    random_weights(model, np.random.default_rng(6))
+    x = sequences(np.random.default_rng(7), I)
+    with pytest.raises(UnsupportedError, match=rf"layer 'one' .*{why}.*Pass sequences of one length at a time"):
+        model.predict(values_for(model, x))
+    alike = [row[:3] for row in x if len(row) > 3]  # then there is no padding
+    found, whole = model.predict(values_for(model, alike)), model.predict(values_for(model, np.stack(alike)))
+    several = len(model.outputs) > 1
+    for one, other in zip(found if several else [found], whole if several else [whole], strict=True):
+        np.testing.assert_array_equal(np.stack(one), other)
+
+
+def test_a_call_from_a_state_whose_padding_nothing_reads_goes_through() -> None:
+    """As a decoder's: h at every step, the last states left alone, and each sequence what it is alone."""
+    x, h0 = Input((None, I)), Input((2,))
+    y, _ = GRU(2, return_sequences=True, return_state=True)(x, initial_state=[h0])
+    model = Model([x, h0], [y, SimpleRNN(3)(y)])
+    random_weights(model, np.random.default_rng(8))
+    values = values_for(model, sequences(np.random.default_rng(9), I))
+    found, last = model.predict(values)
+    for k, n in enumerate(LENGTHS):
+        alone = model.predict([values[0][k][None], values[1][k : k + 1]])
+        assert found[k].shape == (n, 2)
+        np.testing.assert_array_equal(last[k], alone[1][0])
+        np.testing.assert_array_equal(found[k], alone[0][0] if n else np.zeros((0, 2)))
+
+
+def test_both_ways_from_the_last_are_cut_at_the_right_end() -> None:
+    both = Bidirectional(
+        LSTM(2, return_sequences=True, go_backwards=True), backward_layer=GRU(2, return_sequences=True)
+    )
+    model = on(both)
+    random_weights(model, np.random.default_rng(10))
+    x = sequences(np.random.default_rng(11), I)
+    for row, output in zip(x, model.predict(x), strict=True):
+        np.testing.assert_array_equal(output, model.predict(row[None])[0])
+
+
+def test_a_mask_given_with_a_ragged_batch_masks_more_and_not_less() -> None:
+    model = on(lambda x: [GRU(2)(x), LSTM(2, return_sequences=True)(x)])
+    random_weights(model, np.random.default_rng(12))
+    rng = np.random.default_rng(13)
+    x, mask = sequences(rng, I), rng.random((len(LENGTHS), T)) < 0.6
+    for given in (mask, np.ones_like(MASK), mask[:, :, None] & np.array([True, False, True])[:I]):
+        per_step = given.any(axis=-1) if given.ndim == 3 else given
+        found, expected = model(x, mask=given), model(filled(x, 5.0), mask=per_step & MASK)
+        np.testing.assert_array_equal(found[0], expected[0])
+        for output, whole, n in zip(found[1], expected[1], LENGTHS, strict=True):
+            np.testing.assert_array_equal(output, whole[:n])
+    with pytest.raises(ShapeError, match=r"input 'x': the mask of a ragged batch must be \(B,T\), here \(5, 7\)"):
+        model(x, mask=mask[:, :4])
+    with pytest.raises(ShapeError, match="has 1 inputs; got 2 masks"):
+        model(x, mask=[mask, mask])

@@ -40,7 +40,19 @@ def lstm_state(**changes: Any) -> dict[str, Any]:
             "dict lacks weight_hh_l1_reverse: it has weight_ih_l0",
         ),
         (dict(bias_hh_l0=None), OptionError, "lacks bias_hh_l0"),
-        (dict(weight_ih_l3=np.zeros((16, 8), np.float32)), OptionError, "lacks weight_ih_l2, .* and "),
+        (
+            dict(weight_ih_l3=np.zeros((16, 8), np.float32)),
+            OptionError,
+            "lacks layer 2, weight_ih_l2 and the others: its names go up to layer 3",
+        ),
+        (
+            dict(weight_ih_l99999999=np.zeros((16, 8), np.float32)),
+            OptionError,
+            "lacks layer 2.* up to layer 99999999,",
+        ),
+        ({"weight_ih_l" + "9" * 5000: np.zeros(3, np.float32)}, OptionError, "nothing else: .*; got weight_ih_l9"),
+        (dict(weight_ih_l01=np.zeros((16, 8), np.float32)), OptionError, "nothing else: .*; got weight_ih_l01$"),
+        (dict(weight_ih_l2=np.zeros((16, 8), np.float32)), OptionError, "lacks weight_hh_l2, .* and "),
         (
             dict(weight_hh_l0=np.zeros((10, 4), np.float32)),
             ShapeError,
@@ -75,6 +87,8 @@ def test_sources_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         from_torch(np.zeros(3))
     with pytest.raises(OptionError, match=r"must hold the weights of nn.LSTM.*; got none"):
         from_torch({})
+    with pytest.raises(OptionError, match="the state dict must have names for its keys, as weight_ih_l0; got 1"):
+        from_torch({1: 2})
     with pytest.raises(OptionError, match=r"has no weights under 'encoder.'; it has weight_ih_l0"):
         from_torch(lstm_state(), prefix="encoder")
     with pytest.raises(OptionError, match=r"'model.pt' is no .safetensors file. A .pt or .pth file is a pickle"):

@@ -195,3 +195,52 @@ def test_what_else_they_could_return() -> None:
     ) in said(simple)
     model = keras.Sequential([keras.Input((T, I)), simple])
     assert type(everystep.keras.with_engine(model).layers[0]) is everystep.keras.layers.SimpleRNN
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("kind", ["both ways", "apart", "summed"])
+def test_what_both_directions_hold_at_masked_steps(library: str, kind: str) -> None:
+    """In sequences 0, from either direction; without them the padding changes nothing."""
+    layer = made(library, kind, return_sequences=True)
+    arrays, rows = called(layer, mask=MASK), explain(layer).rows
+    for row, h in zip(rows, arrays, strict=True):
+        assert row.steps.endswith("for both directions; 0 at masked steps (zero_output_for_mask)")
+        assert not h[~MASK].any()
+        assert np.abs(h[MASK]).min() > 0
+    layer = made(library, kind)
+    assert all(
+        row.steps == "each direction's own last step; masked steps are passed over" for row in explain(layer).rows
+    )
+    changed = X.copy()
+    changed[~MASK] += 1
+    with jax.disable_jit():
+        others = keras.tree.flatten(layer(changed, mask=MASK))
+    for h, other in zip(called(layer, mask=MASK), others, strict=True):
+        np.testing.assert_array_equal(h, np.asarray(other))
+        assert np.abs(h[:-1]).min() > 0  # the last row is all masked
+
+
+class Negated(keras.layers.GRUCell):
+    """A cell that returns something else than its state."""
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        h, states = super().call(*args, **kwargs)
+        return -h, states
+
+
+@pytest.mark.parametrize("library", ["everystep.keras", "keras"])
+def test_a_cell_of_another_class_is_not_described_as_its_base(library: str) -> None:
+    k = LIBRARIES[library]
+    for cell in (Negated(H), [k.LSTMCell(2), Negated(H)]):
+        layer = k.RNN(cell, return_state=True)
+        model = keras.Model(x := k.Input((T, I)), layer(x))
+        _, *rows = explain(model).rows
+        assert len(rows) == len(keras.tree.flatten(model.outputs))
+        assert all(row.what == "what the recurrent layer, not described here, RNN returns" for row in rows)
+        assert not any(row.claims for row in rows)
+        assert not explain(model).notes
+
+
+def test_a_cell_of_ours_that_is_derived_from_runs_as_its_base() -> None:
+    layer = everystep.layers.RNN(type("Mine", (everystep.layers.GRUCell,), {})(H))
+    assert explain(layer).rows[0].what == "h, the hidden state, after the last step"

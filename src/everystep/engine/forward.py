@@ -18,7 +18,7 @@ from everystep.errors import OptionError
 
 
 class Outputs(NamedTuple):
-    """What a run returns: here arrays, in `everystep.keras` tensors of its backend.
+    """What a run returns: arrays here; a caller that runs inside a framework may hold that one's tensors in it.
 
     Attributes:
         h: the hidden state: (B,T,H) in processing order with `sequences`, else the last one, (B,H).
@@ -88,7 +88,10 @@ def run(
         ShapeError, DtypeError: an array does not fit. OptionError: an unknown activation, or `cells` of a cell
             that has one state.
     """
-    call, outputs = _prepare(**locals())  # all the arguments, by name
+    call, outputs = _prepare(
+        packed, x, states, mask, resets, reset_states, dropout, recurrent_dropout, backwards, activation,
+        recurrent_activation, sequences, cells, gates, record,
+    )  # fmt: skip
     _engine.run(*call)
     return outputs
 
@@ -103,8 +106,10 @@ def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
         What `run` returns for each, to the bit.
 
     Raises:
-        ShapeError, DtypeError, OptionError: as `run`.
+        ShapeError, DtypeError, OptionError: as `run`. TypeError: the arguments are not those of `run`.
     """
+    for asked in calls:
+        _check_names(asked)
     prepared = [_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls]
     dtypes = {call["packed"].data.dtype.name for call in calls}
     if len(dtypes) == 1:
@@ -163,22 +168,40 @@ def step(
     return Step(last, None if g is None else g[:, 0])
 
 
+def _check_names(call: dict[str, Any]) -> None:
+    """Raises TypeError, as a call of `run` does, unless these are the names of its arguments."""
+    needed = run.__code__.co_varnames[: run.__code__.co_argcount]
+    for name in (*call, *needed):
+        if name not in call:
+            raise TypeError(f"run_together: a call lacks {name!r}, an argument of run")
+        if name not in needed and name not in (run.__kwdefaults__ or {}):
+            raise TypeError(f"run_together: {name!r} is no argument of run")
+
+
 def _prepare(
     packed: Packed,
     x: Array,
     states: Sequence[Array],
-    *,
+    mask: Array | None,
+    resets: Array | None,
+    reset_states: Sequence[Array] | None,
+    dropout: Array | None,
+    recurrent_dropout: Array | None,
     backwards: bool,
+    activation: str,
+    recurrent_activation: str,
     sequences: bool,
     cells: bool,
     gates: bool,
     record: bool,
-    **options: Any,
 ) -> tuple[tuple[Any, ...], Outputs]:
     """The native call of a run, its arguments in their order, and the outputs that it will have written."""
     check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
     (B, T, _), H, G, dtype = x.shape, packed.units, len(packed.cell.gates), packed.data.dtype
-    arguments = run_arguments(packed, x, T, states, **options) | {"backwards": backwards}
+    arguments = run_arguments(
+        packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, activation, recurrent_activation
+    )
+    arguments["backwards"] = backwards
     two = len(packed.cell.states) > 1
     if cells and not two:
         raise no_cell_state("cells", packed.cell)

@@ -18,6 +18,7 @@ itself if need be, runs, and returns arrays. B batch, T time steps.
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -162,6 +163,16 @@ class Layer(Operation):
             value = getattr(self, name)
             config[name] = value.get_config() if isinstance(value, Initializer) else copy.deepcopy(value)
         return config
+
+    @classmethod
+    def from_config(cls, config: Config) -> Any:
+        """A layer from what `get_config` returns, with new weights.
+
+        Raises:
+            UnsupportedError: a layer that it is made of is unknown, named by its path.
+        """
+        reader = importlib.import_module("everystep.models.reader")  # which knows all classes by name
+        return reader.Reader().layer(cls, config, str(config.get("name")))
 
     def beyond_keras(self) -> bool:
         """Whether it has what Keras's class of this name does not have."""

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from everystep.engine import Array
-from everystep.errors import OptionError
+from everystep.errors import OptionError, ShapeError
 from everystep.layers.base import State
+from everystep.layers.checks import parts_of_state
 from everystep.layers.composite import Composite, afresh, inner_layer, one_dtype
 from everystep.layers.masks import flip
 from everystep.layers.recurrent import Recurrent
@@ -42,8 +43,8 @@ class Bidirectional(Composite):
     Returns:
         The output, or the two outputs with merge_mode None, both in time order; with `return_state` the last states
         of the forward, then of the backward layer; then what the layers add: c at every step, of the forward, of the
-        backward layer, and the gates of the one and of the other, all in time order. As in Keras, a sequence of h is
-        0 at masked steps.
+        backward layer, and the gates of the one and of the other, all in time order. At masked steps a sequence of h
+        is 0, as in Keras, and so are the gates; c is carried.
 
     Weights: those of the forward layer, then those of the backward layer.
     """
@@ -137,7 +138,7 @@ class Bidirectional(Composite):
         resets: Array | None = None,
     ) -> tuple[Any, State]:
         """Whole sequences (B,T,I). Both layers start from `state`: the backward one at the last step."""
-        states = (None, None) if state is None else state
+        states = [None, None] if state is None else parts_of_state(self.name, state, 2, "(of forward, of backward)")
         given = (None, None) if initial_state is None else self._split(initial_state)
         forward, backward = run_together(
             *(
@@ -185,8 +186,18 @@ class Bidirectional(Composite):
         return [forward, np.ascontiguousarray(backward)]
 
     def _split(self, given: Any) -> tuple[list[Any], list[Any]]:
-        """The forward layer's states, and the backward layer's; whoever takes them checks their number."""
-        states, count = flatten(given), len(self.forward_layer.state_sizes)
+        """The forward layer's states, and the backward layer's, which check their own.
+
+        Raises:
+            ShapeError: there are not as many as both have.
+        """
+        states = flatten(given)
+        count, count_back = (len(each.state_sizes) for each in self.inner)
+        if len(states) != count + count_back:
+            raise ShapeError(
+                f"layer {self.name!r}: initial_state must be a list of {count + count_back} states, {count} of the "
+                f"forward layer and then {count_back} of the backward layer; got {len(states)}"
+            )
         return states[:count], states[count:]
 
     # ---- Graph and config ----

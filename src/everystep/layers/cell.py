@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from everystep import cells, engine
 from everystep.engine import Array, Packed
-from everystep.errors import OptionError, ShapeError, UnsupportedError
+from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.activations import activation_name
 from everystep.layers.base import Layer, State
-from everystep.layers.checks import check_flags, fraction, require_arrays, whole_number
+from everystep.layers.checks import check_flags, fraction, require_arrays, whole_number, wrong_state
 from everystep.layers.initializers import Initializer, initializer
 
 
@@ -96,11 +95,13 @@ class Cell(Layer):
     @property
     def packed(self) -> Packed:
         """The weights as the engine reads them."""
-        if self._packed is None:
+        packed = self._packed  # read once: another thread may set weights meanwhile
+        if packed is None:
             self._require_built("a run")
             w = self._weights
-            self._packed = engine.pack(self.spec.name, w["kernel"], w["recurrent_kernel"], w.get("bias"))
-        return self._packed
+            packed = engine.pack(self.spec.name, w["kernel"], w["recurrent_kernel"], w.get("bias"))
+            self._packed = packed
+        return packed
 
     @property
     def functions(self) -> dict[str, Any]:
@@ -122,6 +123,25 @@ class Cell(Layer):
         rows = (self._weights[f"initial_{state}"] for state in self.spec.states)
         return tuple(np.array(np.broadcast_to(row, shape), order="C") for row in rows)
 
+    def taken(self, states: Any, batch_size: int, layer: str) -> tuple[Array, ...]:
+        """The states that were handed in to go on from, (B,H) each; the first ones where that is None.
+
+        Args:
+            layer: whose state it is, for the message.
+
+        Raises:
+            ShapeError, DtypeError: they are not as many arrays of this shape and of the layer's dtype.
+        """
+        if states is None:
+            return self.first_states(batch_size)
+        given, shape = states if isinstance(states, (list, tuple)) else [states], (batch_size, self.units)
+        if len(given) != len(self.spec.states) or any(getattr(one, "shape", None) != shape for one in given):
+            raise wrong_state(layer, ", ".join(f"{state} {shape}" for state in self.spec.states), given)
+        for one in given:
+            if one.dtype != self.dtype:
+                raise DtypeError(f"layer {layer!r} is {self.dtype}, and the state that it was given {one.dtype}")
+        return tuple(np.ascontiguousarray(state) for state in given)
+
     def initial_state(self, batch_size: int) -> State:
         return self.first_states(batch_size)
 
@@ -140,10 +160,7 @@ class Cell(Layer):
     def _stepped(self, inputs_t: Any, states: Any) -> engine.Step:
         require_arrays(self.name, inputs_t)
         x_t = np.ascontiguousarray(inputs_t)
-        if states is None:
-            states = self.first_states(len(x_t))
-        states = states if isinstance(states, Sequence) else [states]
-        return engine.step(x_t=x_t, states=[np.ascontiguousarray(state) for state in states], **self.functions)
+        return engine.step(x_t=x_t, states=self.taken(states, len(x_t), self.name), **self.functions)
 
     def check(self, inputs: Any) -> None:
         super().check(inputs)

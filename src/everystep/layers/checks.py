@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import FLOATS
-from everystep.errors import DtypeError, OptionError, UnsupportedError
+from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array, Shape
 
@@ -24,6 +24,28 @@ def require_arrays(layer: str, inputs: Any) -> None:
     for leaf in flatten(inputs):
         if not hasattr(leaf, "shape") or not hasattr(leaf, "dtype"):
             raise DtypeError(f"layer {layer!r} takes NumPy arrays; got {type(leaf).__name__}")
+
+
+def parts_of_state(layer: str, state: Any, count: int, wanted: str) -> list[Any]:
+    """The parts of a state that was handed to `run` or `step`, to go on from.
+
+    Raises:
+        ShapeError: they are not so many.
+    """
+    if not isinstance(state, (list, tuple)) or len(state) != count:
+        raise wrong_state(layer, wanted, state)
+    return list(state)
+
+
+def wrong_state(layer: str, wanted: str, came: Any) -> ShapeError:
+    """The error of a state that is none of this layer's."""
+    got = type(came).__name__
+    if isinstance(came, (list, tuple)):
+        words = [str(tuple(one.shape)) if hasattr(one, "shape") else type(one).__name__ for one in came]
+        got = f"{len(came)}: {', '.join(words) or 'none'}"
+    return ShapeError(
+        f"layer {layer!r}: the state must be {wanted}; got {got}. Pass what run or step returned, or None to begin"
+    )
 
 
 def require_list(owner: str, weights: Any) -> None:

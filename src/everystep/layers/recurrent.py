@@ -15,7 +15,7 @@ from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.base import Layer, State
 from everystep.layers.cell import Cell
-from everystep.layers.checks import check_flags, require_arrays, sizes_fit
+from everystep.layers.checks import check_flags, parts_of_state, require_arrays, sizes_fit
 from everystep.layers.masks import flip
 from everystep.layers.operation import Config
 from everystep.layers.structure import flatten
@@ -27,6 +27,7 @@ SEQUENCE_OPTIONS = (
 )  # fmt: skip
 EXTRA_OUTPUTS = ("return_cell_sequences", "return_gates")
 ADDITIONS = (*EXTRA_OUTPUTS, "trainable_initial_state")  # all that is unknown to Keras's layers
+BY_CELL = "a tuple of the states of each cell"
 
 
 class Recurrent(Layer):
@@ -185,9 +186,12 @@ class Recurrent(Layer):
             self._check_state(given, B)
             flat = iter([np.ascontiguousarray(one) for one in given])
             initial = [tuple(next(flat) for _ in cell.spec.states) for cell in self.cells]
-        if state is None:
-            return initial, initial
-        return initial, list(state) if self.stacked else [state]
+        return initial, initial if state is None else self._taken(state, B)
+
+    def _taken(self, state: State, B: int) -> list[Any]:
+        """The states of each cell in what `run` or `step` returned, to go on from."""
+        each = parts_of_state(self.name, state, len(self.cells), BY_CELL) if self.stacked else [state]
+        return [cell.taken(its, B, self.name) for cell, its in zip(self.cells, each, strict=True)]
 
     @property
     def state_sizes(self) -> list[tuple[str, int]]:

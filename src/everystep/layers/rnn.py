@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import State
 from everystep.layers.cell import Cell
+from everystep.layers.checks import parts_of_state
 from everystep.layers.composite import Composite, inner_layer, one_dtype
 from everystep.layers.naming import with_article
-from everystep.layers.recurrent import SEQUENCE_OPTIONS, Recurrent
+from everystep.layers.recurrent import BY_CELL, SEQUENCE_OPTIONS, Recurrent
 
 WANTED = "an LSTMCell, a GRUCell, a SimpleRNNCell, a list of them or StackedRNNCells"
 
@@ -57,7 +58,9 @@ class StackedRNNCells(Composite):
     def step(self, inputs_t: Any, state: State = None, **call: Any) -> tuple[Any, State]:
         """One time step (B,I): h of the last cell, and the new states of each."""
         h, new = inputs_t, []
-        for cell, its in zip(self.cells, [None] * len(self.cells) if state is None else state, strict=True):
+        count = len(self.cells)
+        each = [None] * count if state is None else parts_of_state(self.name, state, count, BY_CELL)
+        for cell, its in zip(self.cells, each, strict=True):
             h, after = cell.step(h, its)
             new.append(after)
         return h, tuple(new)

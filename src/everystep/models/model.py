@@ -177,7 +177,7 @@ class Model(Composite):
             verbose: changes nothing.
 
         Raises:
-            ShapeError, DtypeError: x does not fit the inputs.
+            ShapeError, DtypeError: x does not fit the inputs. UnsupportedError: a layer would read the padding.
         """
         if batch_size is not None:
             batch_size = whole_number(self.name, "batch_size", batch_size)
@@ -209,9 +209,14 @@ class Model(Composite):
         """The outputs for what `predict` takes, with masks of the inputs if they are given."""
         arrays, lengths = self._standardized(x)
         masks = [None] * len(arrays) if mask is None else flatten(mask)
+        if len(masks) != len(arrays):
+            raise ShapeError(
+                f"model {self.name!r} has {len(arrays)} inputs; got {len(masks)} masks. Pass None for none"
+            )
         for k, (array, its) in enumerate(zip(arrays, lengths, strict=True)):
-            if its is not None and masks[k] is None:
-                masks[k] = ragged.own_steps(its, array.shape[1])
+            if its is not None:
+                masks[k] = ragged.own_steps(array, its, masks[k], f"input {self.inputs[k].name!r}")
+        steps = ragged.steps_of_outputs(self.graph, ragged.sources(arrays, lengths))
         rows = len(arrays[0])
         size = max(1, rows) if batch_size is None else batch_size
         parts = []
@@ -221,7 +226,7 @@ class Model(Composite):
             parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
         outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
         if any(its is not None for its in lengths):
-            outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths)
+            outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths, steps)
         return self._packed(outputs)
 
     def _standardized(self, x: Any) -> tuple[list[Array], list[Array | None]]:

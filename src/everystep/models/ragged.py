@@ -11,24 +11,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from everystep.errors import DtypeError, ShapeError, UnsupportedError
-from everystep.layers import Embedding, Masking
+from everystep.layers import Bidirectional, Concatenate, Embedding, Masking
 from everystep.layers.base import Layer
 from everystep.layers.checks import converted, sizes_fit
+from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array, Tensor
 from everystep.models.graph import Graph
 
 
 class Steps(NamedTuple):
-    """Where an output's steps come from.
+    """Where an array's steps come from.
 
     Attributes:
         source: the number of the input that its time axis is that of.
-        turned: whether they come from the last to the first, so that the padding comes first.
+        padding: where it stands: "after" each row's own steps, "before" them in steps from the last to the first,
+            "between" them where sequences are joined along time; "none" if all rows are as long as the input.
     """
 
     source: int
-    turned: bool
+    padding: str
 
 
 def is_ragged(value: Any, tensor: Tensor) -> bool:
@@ -69,9 +71,24 @@ def padded(sequences: list[Any], tensor: Tensor, fill: float) -> tuple[Array, Ar
     return whole, lengths
 
 
-def own_steps(lengths: Array, steps: int) -> Array:
-    """The mask (B,T) of sequences of these lengths."""
-    return np.arange(steps) < lengths[:, None]
+def own_steps(array: Array, lengths: Array, mask: Any, where: str) -> Array:
+    """The mask (B,T) of an input's array of sequences of these lengths; where one is given too, of what both keep.
+
+    Raises:
+        ShapeError: the one given is not (B,T), nor (B,T,I) as Keras takes it.
+    """
+    own: Array = np.arange(array.shape[1]) < lengths[:, None]
+    if mask is None:
+        return own
+    given: Array = np.asarray(mask, bool)
+    if given.ndim == 3:  # as in Keras, a step counts if any of its features does
+        given = np.any(given, axis=-1)
+    if given.shape != own.shape:
+        raise ShapeError(
+            f"{where}: the mask of a ragged batch must be (B,T), here {own.shape}, as it is padded on the right; "
+            f"got {np.shape(mask)}"
+        )
+    return np.logical_and(own, given)
 
 
 def fill_of(graph: Graph, tensor: Tensor) -> float:
@@ -110,40 +127,92 @@ def _readers(graph: Graph, tensor: Tensor) -> Any:
                     yield from [layer] if inner is None else _readers(inner, inner.inputs[number])
 
 
-def steps_of_outputs(graph: Graph, given: list[Steps | None]) -> list[Steps | None]:
-    """For each output, where its steps come from, from the same for each input; None where that is of no matter."""
+def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozenset[Steps]]:
+    """For each output, where its steps come from, several if it is joined; from the same for each input.
+
+    Raises:
+        UnsupportedError: a recurrent layer would read the padding.
+    """
     found = {id(tensor): steps for tensor, steps in zip(graph.inputs, given, strict=True)}
+    read = {id(tensor) for tensors in (graph.outputs, *(node.inputs for node in graph.nodes)) for tensor in tensors}
     for node in graph.nodes:
         layer = node.operation
         if not isinstance(layer, Layer) or not node.inputs:
             continue
-        first = [found.get(id(one)) for one in flatten(layer.bind(node.args, node.kwargs)[layer.call_arguments[0]])]
+        call = layer.bind(node.args, node.kwargs)
+        first = [found.get(id(one), frozenset()) for one in flatten(call[layer.call_arguments[0]])]
+        steps: frozenset[Steps] = frozenset().union(*first)
+        outputs = [steps] * len(node.outputs)
         inner = getattr(layer, "graph", None)
         if inner is not None:
             outputs = steps_of_outputs(inner, first)
-        else:
-            known = {steps for steps in first if steps is not None}
-            steps = known.pop() if len(known) == 1 else None  # joined from several: it has no lengths of its own
-            if steps is not None and getattr(layer, "go_backwards", False):
-                steps = steps._replace(turned=not steps.turned)
-            outputs = [steps] * len(node.outputs)
-        found |= {id(tensor): steps for tensor, steps in zip(node.outputs, outputs, strict=True)}
-    return [found.get(id(tensor)) for tensor in graph.outputs]
+        elif isinstance(layer, (Recurrent, Bidirectional)):
+            _check_padding(layer, call, steps, [tensor for tensor in node.outputs if id(tensor) in read])
+            if (layer.forward_layer if isinstance(layer, Bidirectional) else layer).go_backwards:
+                steps = _moved(steps, {"after": "before", "between": "before"})
+            outputs = [steps if tensor.ndim > 2 else frozenset() for tensor in node.outputs]
+        elif isinstance(layer, Concatenate) and layer.axis % node.outputs[0].ndim == 1:
+            outputs = [_moved(steps, {"after": "between"})]
+        found |= {id(tensor): its for tensor, its in zip(node.outputs, outputs, strict=True)}
+    return [found.get(id(tensor), frozenset()) for tensor in graph.outputs]
+
+
+def _moved(steps: frozenset[Steps], places: dict[str, str]) -> frozenset[Steps]:
+    return frozenset(one._replace(padding=places.get(one.padding, one.padding)) for one in steps)
+
+
+def _check_padding(layer: Any, call: dict[str, Any], steps: frozenset[Steps], read: list[Tensor]) -> None:
+    """Raises UnsupportedError where a recurrent layer, called on these steps, would take padding for steps.
+
+    Args:
+        read: those of its outputs that something reads.
+    """
+    places = {one.padding for one in steps} - {"none"}
+    if "before" in places:
+        raise UnsupportedError(
+            f"layer {layer.name!r} reads the steps of a layer with go_backwards=True, which come from the last to the "
+            "first, while their mask, as in Keras, stays in the order of time: it would read the padding of a ragged "
+            "batch. Pass sequences of one length at a time"
+        )
+    if not places or call.get("initial_state") is None or call.get("mask") is not None:
+        return
+    # Without a mask each step is still right before the padding is reached; only what comes after it is not.
+    forwards = isinstance(layer, Recurrent) and not layer.go_backwards
+    if not (forwards and places == {"after"} and len(steps) == 1 and all(tensor.ndim > 2 for tensor in read)):
+        raise UnsupportedError(
+            f"layer {layer.name!r} is called with initial_state and without mask, and then, as in Keras, leaves out "
+            "the mask that comes with its inputs: its states would go on over the padding of a ragged batch. Pass "
+            "sequences of one length at a time, or make the call with mask="
+        )
+
+
+def sources(arrays: list[Array], lengths: list[Array | None]) -> list[frozenset[Steps]]:
+    """Where the steps of each input come from: of itself, if it is ragged."""
+    return [
+        frozenset() if its is None else frozenset({Steps(k, "after" if (its < array.shape[1]).any() else "none")})
+        for k, (array, its) in enumerate(zip(arrays, lengths, strict=True))
+    ]
 
 
 def cut(
-    graph: Graph, inputs: list[Array], outputs: list[Array], masks: list[Any], lengths: list[Array | None]
+    graph: Graph,
+    inputs: list[Array],
+    outputs: list[Array],
+    masks: list[Any],
+    lengths: list[Array | None],
+    steps: list[frozenset[Steps]],
 ) -> list[Any]:
-    """The outputs, each that has the steps of a ragged input as a list of arrays (T_b,...) of the true lengths."""
-    given = [None if one is None else Steps(k, False) for k, one in enumerate(lengths)]
+    """The outputs, each that has the steps of one ragged input as a list of arrays (T_b,...) of the true lengths."""
     found: list[Any] = []
-    for tensor, array, mask, steps in zip(graph.outputs, outputs, masks, steps_of_outputs(graph, given), strict=True):
-        its, T = (None, 0) if steps is None else (lengths[steps.source], inputs[steps.source].shape[1])
+    for tensor, array, mask, some in zip(graph.outputs, outputs, masks, steps, strict=True):
+        one = next(iter(some)) if len(some) == 1 else None  # joined from several, it has no lengths of its own
+        its, T = (None, 0) if one is None else (lengths[one.source], inputs[one.source].shape[1])
         # Gates follow the steps, and carry no mask.
         gates = getattr(tensor.history.operation, "return_gates", False) and array.ndim == 4
         follows = gates or (mask is not None and mask.ndim == 2)
-        if its is None or steps is None or not follows or array.shape[1] != T:
+        if its is None or one is None or not follows or array.shape[1] != T:
             found.append(array)
         else:
-            found.append([row[T - n :] if steps.turned else row[:n] for row, n in zip(array, its, strict=True)])
+            turned = one.padding == "before"
+            found.append([row[T - n :] if turned else row[:n] for row, n in zip(array, its, strict=True)])
     return found

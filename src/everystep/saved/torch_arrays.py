@@ -35,8 +35,8 @@ def source_of(given: Any, prefix: str) -> Source:
     """The arrays of a module, a mapping or a file whose names begin with the prefix.
 
     Raises:
-        OptionError: it is none of the three, or nothing begins with the prefix. DtypeError: an array is not float32
-            or float64. DependencyError: the package safetensors is not installed.
+        OptionError: it is none of the three, its keys are no names, or nothing begins with the prefix. DtypeError: an
+            array is not float32 or float64. DependencyError: the package safetensors is not installed.
     """
     prefix = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
     if isinstance(given, (str, os.PathLike)):
@@ -44,6 +44,9 @@ def source_of(given: Any, prefix: str) -> Source:
         return Source(where, _from_file(Path(given), prefix, where))
     if isinstance(given, Mapping):
         where = "the state dict"
+        others = [name for name in given if not isinstance(name, str)]
+        if others:
+            raise OptionError(f"{where} must have names for its keys, as weight_ih_l0; got {others[0]!r}")
         names = _under(list(given), prefix, where)
         return Source(where, {name[len(prefix) :]: _array(name, given[name]) for name in names})
     if not all(hasattr(given, name) for name in ("state_dict", "get_submodule")):

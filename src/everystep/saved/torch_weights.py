@@ -24,7 +24,7 @@ from everystep.layers.tensor import Array
 
 GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}  # where our gates stand among PyTorch's, and theirs here
 PARTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-NAME = re.compile(rf"({'|'.join(PARTS)}|weight_hr)_l(\d+)(_reverse)?")
+NAME = re.compile(rf"({'|'.join(PARTS)}|weight_hr)_l(0|[1-9][0-9]{{0,8}})(_reverse)?")
 
 
 class Stack(NamedTuple):
@@ -70,7 +70,14 @@ def read(state: Mapping[str, Array], where: str) -> Stack:
             f"{where} has projections (weight_hr_l0, of an nn.LSTM with proj_size), which neither Keras's LSTM nor the "
             "engine has. Train it without proj_size"
         )
-    layers, directions = 1 + max(int(match[2]) for match in found), 1 + any(match[3] for match in found)
+    numbers = {int(match[2]) for match in found}
+    layers, directions = len(numbers), 1 + any(match[3] for match in found)
+    if max(numbers) >= layers:  # before a name is made for every layer up to a number that may be anything
+        lacking = next(k for k in range(layers) if k not in numbers)
+        raise OptionError(
+            f"{where} lacks layer {lacking}, weight_ih_l{lacking} and the others: its names go up to layer "
+            f"{max(numbers)}, and layers are numbered from 0 on without a gap"
+        )
     parts = PARTS if any(match[1].startswith("bias") for match in found) else PARTS[:2]
     wanted = [part + suffix for _, _, suffix in places(layers, directions) for part in parts]
     missing = [name for name in wanted if name not in state]

@@ -45,7 +45,8 @@ def _outputs(layer: Any, both: list[list[Described]], last: list[dict[tuple[str,
     first, second = (numbers["h", len(stack) - 1] for numbers, stack in zip(last, both, strict=True))  # the two last h
     unless = "where the step in question is masked: 0 there (zero_output_for_mask)" if zeroed else ""
     ends = (-1, 0) if sequences else (None, None)  # where each direction's last h stands in its sequence
-    when = f"{_order(layer)}, for both directions" if sequences else "each direction's own last step"
+    masked = "; 0 at masked steps (zero_output_for_mask)" if zeroed else "; masked steps are passed over"
+    when = (f"{_order(layer)}, for both directions" if sequences else "each direction's own last step") + masked
 
     def output(what: str, units: int, equals: str, claims: tuple[tuple[Part, Part], ...]) -> Row:
         return Row(

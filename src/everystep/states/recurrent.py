@@ -47,10 +47,15 @@ def cells_of(layer: Any) -> list[Described]:
     for one in several or [cell]:
         names = {base.__name__ for base in type(one).__mro__}
         kind = next((kind for kind in KINDS if kind in names or f"{kind}Cell" in names), None)
-        if kind is None:
+        if kind is None or (one is not layer and not _as_its_base(one)):
             return []
         found.append(Described(kind, one, f", of {one.name}" if several else ""))
     return found
+
+
+def _as_its_base(cell: Any) -> bool:
+    """Whether a cell does what its class's name says: Keras's own do, and ours, of which the engine runs the base."""
+    return hasattr(cell, "spec") or type(cell).__module__.partition(".")[0] in ("keras", "everystep")
 
 
 def rows(layer: Any) -> list[Row]:
