@@ -177,6 +177,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_initializers_draw_from_keras_distributions(name: str) -> None:
+    keras.utils.set_random_seed(0)  # ours follow NumPy's; the farthest of 15,000 draws scatters
     options = KINDS[name]
     theirs = keras.initializers.get({"class_name": name, "config": dict(options)})
     config = keras.initializers.serialize(theirs)
