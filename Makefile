@@ -41,7 +41,7 @@ test-engine: $(BUILD_TOOLS)
 	@PYTHONPATH=build/tools build/tools/bin/cmake --build build/tests
 	@PYTHONPATH=build/tools build/tools/bin/ctest --test-dir build/tests --output-on-failure
 
-# Faults planted one at a time in a copy of the tree: each must fail the tests. Takes about ten minutes.
+# Faults planted one at a time in a copy of the tree: each must fail the tests. Takes about a quarter of an hour.
 faults: $(INSTALLED)
 	@$(BIN)/python tests/faults/plant.py $(FAULTS_ARGS)
 

@@ -1,14 +1,16 @@
-"""The faults that `plant.py` plants: in the loops, the vectors and Python here, in each cell and the oracle beside."""
+"""The faults that `plant.py` plants: in the loops, the vectors and Python here, in cells, oracle and layers beside."""
 
 from __future__ import annotations
 
 from cell_faults import CELL_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
+from layer_faults import LAYER_FAULTS
 from oracle_faults import ORACLE_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
     *ORACLE_FAULTS,
+    *LAYER_FAULTS,
     # ---- Forward ----
     Fault(
         "a masked step carries c and forgets h",

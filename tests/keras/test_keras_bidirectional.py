@@ -55,7 +55,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(
     options, st.sampled_from(MERGES), st.sampled_from([None, *CELLS]), *[st.booleans()] * 3, st.integers(0, 2**32 - 1)
 )

@@ -39,7 +39,7 @@ options = st.fixed_dictionaries(
 
 
 @every_cell
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(options, st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 2**32 - 1))
 def test_all_options(
     cell: str, options: Any, unroll: bool, masked: bool, given_state: bool, training: bool, seed: int
