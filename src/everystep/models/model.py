@@ -21,6 +21,7 @@ from everystep.models import ragged
 from everystep.models.graph import Graph
 from everystep.models.inputs import standardize
 from everystep.models.pickled import put_together, taken_apart
+from everystep.models.progress import progress_bar
 from everystep.models.summary import summary_text
 
 if TYPE_CHECKING:
@@ -163,8 +164,8 @@ class Model(Composite):
 
     # ---- Running ----
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Any:
-        """What Keras's predict returns: the outputs for x, in their structure. Prints nothing.
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto", progress: bool = False) -> Any:
+        """What Keras's predict returns: the outputs for x, in their structure. Prints nothing unless asked to.
 
         Args:
             x: an array, or a list of arrays, or a dictionary by the inputs' names; real numbers of any kind become
@@ -175,13 +176,15 @@ class Model(Composite):
             batch_size: how many rows to run at once, to bound the memory; None is all. The numbers do not depend
                 on it.
             verbose: changes nothing.
+            progress: whether tqdm shows on standard error how many rows are done; it moves on with each batch.
 
         Raises:
             ShapeError, DtypeError: x does not fit the inputs. UnsupportedError: a layer would read the padding.
+            DependencyError: progress is asked for, and tqdm is not installed.
         """
         if batch_size is not None:
             batch_size = whole_number(self.name, "batch_size", batch_size)
-        return self._predicted(x, None, batch_size)
+        return self._predicted(x, None, batch_size, progress)
 
     def stream(self, batch_size: int = 1, static: dict[str, Any] | None = None) -> Stream:
         """Live sequences, to go on with one step at a time. A model may have many streams, which share its weights.
@@ -205,7 +208,7 @@ class Model(Composite):
             return self._call_symbolically(call, args, kwargs)
         return self._predicted(call["inputs"], call.get("mask"), None)
 
-    def _predicted(self, x: Any, mask: Any, batch_size: int | None) -> Any:
+    def _predicted(self, x: Any, mask: Any, batch_size: int | None, progress: bool = False) -> Any:
         """The outputs for what `predict` takes, with masks of the inputs if they are given."""
         arrays, lengths = self._standardized(x)
         masks = [None] * len(arrays) if mask is None else flatten(mask)
@@ -220,10 +223,12 @@ class Model(Composite):
         rows = len(arrays[0])
         size = max(1, rows) if batch_size is None else batch_size
         parts = []
-        for start in range(0, max(1, rows), size):
-            some = slice(start, start + size)
-            its_masks = [None if one is None else one[some] for one in masks]
-            parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
+        with progress_bar(progress, rows) as bar:
+            for start in range(0, max(1, rows), size):
+                some = slice(start, start + size)
+                its_masks = [None if one is None else one[some] for one in masks]
+                parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
+                bar.update(len(arrays[0][some]))
         outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
         if any(its is not None for its in lengths):
             outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths, steps)
