@@ -19,6 +19,7 @@ _NAMES = {
     "from_torch": "everystep.saved.torch_models",
     "to_torch": "everystep.saved.torch_models",
     "load_model": "everystep.saved.keras_archive",
+    "register": "everystep.layers.registered",
     "explain": "everystep.states.explain",
     "engine_info": "everystep.engine",
     "set_num_threads": "everystep.engine",
@@ -36,6 +37,7 @@ __all__ = [
     "layers",
     "load_model",
     "models",
+    "register",
     "set_num_threads",
     "to_torch",
 ]

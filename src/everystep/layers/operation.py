@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from everystep.errors import GraphError, OptionError
 from everystep.layers.naming import snake_case, unique_name
+from everystep.layers.registered import registered_kind, written_names
 from everystep.layers.tensor import Node
 
 Config = dict[str, Any]
@@ -15,6 +16,7 @@ class Operation:
     """What a graph is made of: a layer, or a small function of tensors that a mask is computed by."""
 
     module: ClassVar[str]  # where Keras has it
+    read_as: Config | None = None  # of a registered class: {"module", "registered_name"} where it was read
 
     def __init__(self, name: str | None) -> None:
         self.name = unique_name(snake_case(self.kind)) if name is None else name
@@ -25,7 +27,7 @@ class Operation:
     @property
     def kind(self) -> str:
         """The name of Keras's class."""
-        return type(self).__name__
+        return registered_kind(type(self)) or type(self).__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Of symbolic tensors: tensors, and a node. Of arrays: arrays."""
@@ -46,8 +48,8 @@ class Operation:
     def serialized(self) -> Config:
         """{"module", "class_name", "config", "registered_name"}, as Keras writes it."""
         registered = self.kind if self.module.startswith("keras.src") else None
-        own = {"module": self.module, "class_name": self.kind, "registered_name": registered}
-        return {**own, "config": self.get_config()}
+        names = written_names(self) or {"module": self.module, "registered_name": registered}
+        return {"class_name": self.kind, **names, "config": self.get_config()}
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: all but the calls, which belong to the models they are in."""

@@ -16,7 +16,8 @@ from everystep.layers.composite import Composite
 from everystep.layers.masks import KINDS, MaskOperation
 from everystep.layers.naming import with_article
 from everystep.layers.operation import Config, Operation
-from everystep.layers.refused import ConvLSTM
+from everystep.layers.refused import ConvLSTM, reason_against
+from everystep.layers.registered import registered_class
 from everystep.layers.tensor import Node, Tensor
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
@@ -92,17 +93,11 @@ class Reader:
             made = MaskOperation(kind[1], **entry["config"])
         elif kind in LAYERS:
             made = self.layer(LAYERS[kind], entry["config"], path)
+        elif registered_class(entry):
+            made = self.layer(registered_class(entry), entry["config"], path)
+            made.read_as = {key: entry.get(key) for key in ("module", "registered_name")}
         else:
-            if kind[1] in {name for _, name in LAYERS}:
-                raise UnsupportedError(
-                    f"layer {path!r} is of a class named {kind[1]} that is not Keras's own, from "
-                    f"{entry.get('module') or entry.get('registered_name')}; everystep runs Keras's {kind[1]} and not "
-                    "what derives from it or shares its name"
-                )
-            raise UnsupportedError(
-                f"layer {path!r} is {with_article(kind[1])} ({kind[0]}), which is not supported; supported are "
-                f"{', '.join(SUPPORTED)}, Functional and Sequential"
-            )
+            raise unknown(entry, path)
         self.made |= {path: made} if number is None else {path: made, number: made}
         return made
 
@@ -171,6 +166,25 @@ class Reader:
             name=config.get("name"),
             trainable=config.get("trainable", True),
         )
+
+
+def unknown(entry: Config, path: str) -> UnsupportedError:
+    """What to say of a layer of a class that is in no table."""
+    module, kind = str(entry.get("module")), str(entry.get("class_name"))
+    what = f"layer {path!r} is {with_article(kind)} ({module}), which is not supported"
+    reason = reason_against(kind)
+    if reason:
+        return UnsupportedError(f"{what}: {reason}")
+    if kind in {name for _, name in LAYERS}:
+        return UnsupportedError(
+            f"layer {path!r} is of a class named {kind} that is not Keras's own, from "
+            f"{entry.get('module') or entry.get('registered_name')}; everystep runs Keras's {kind} and not "
+            f'what derives from it or shares its name. everystep.register("package>{kind}", cls) supplies such a class'
+        )
+    return UnsupportedError(
+        f"{what}; supported are {', '.join(SUPPORTED)}, Functional and Sequential. "
+        f'A class of your own is supplied by everystep.register("{kind}", cls)'
+    )
 
 
 def _is_edge(value: Any) -> bool:

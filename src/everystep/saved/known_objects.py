@@ -8,6 +8,7 @@ from everystep.errors import UnsupportedError
 from everystep.layers.activations import REGISTERED
 from everystep.layers.initializers import NAMES as INITIALIZERS
 from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.registered import registered_class
 from everystep.models.reader import FUNCTIONAL, LAYERS, SEQUENTIAL
 
 KNOWN = {
@@ -37,7 +38,12 @@ def refuse_unknown(config: Any) -> None:
 def _check(entry: dict[str, Any]) -> None:
     named = [key for key in ("class_name", "registered_name", "module") if key in entry]
     kind = (entry.get("module"), entry.get("class_name"))
-    if not named or kind in KNOWN or (kind[1] == "function" and entry.get("config") in REGISTERED):
+    if (
+        not named
+        or kind in KNOWN
+        or registered_class(entry)
+        or (kind[1] == "function" and entry.get("config") in REGISTERED)
+    ):
         return
     raise UnsupportedError(
         f"the config names {kind[1]} of {kind[0] or entry.get('registered_name')}, which everystep does not know: it "
