@@ -20,8 +20,8 @@ from everystep.layers.dense import Dense
 from everystep.layers.dropout import Dropout
 from everystep.layers.embedding import Embedding
 from everystep.layers.masking import Masking
-from everystep.layers.masks import KINDS, MaskOperation
 from everystep.layers.operation import Operation
+from everystep.layers.operations import Function
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.together import Found
@@ -178,12 +178,20 @@ def _(layer: Masking, call: dict[str, Any], state: Any) -> BoundStep:
 
 
 @bound_step.register
-def _(operation: MaskOperation, call: Any, state: Any) -> BoundStep | None:
-    function, options = KINDS[operation.kind].run, operation.options_from_end
-    y = function(*call, **options)
-    if operation.kind in ("ZerosLike", "OnesLike", "ExpandDims", "Flip"):  # the same always, or a view
-        return BoundStep(y, [])
-    return BoundStep(y, [partial(function, *call, **options, out=y)])
+def _(function: Function, call: Any, state: Any) -> BoundStep | None:
+    given, stepped = function.as_sequences(list(call))
+    y = function.about.run(*given, **function.options)
+    newest = y[:, 0] if stepped and not function.takes_newest else y
+    if function.kind in ("ZerosLike", "OnesLike") or any(np.may_share_memory(y, x) for x in flatten(given)):
+        return BoundStep(newest, [])  # the same always, or a view
+    if function.kind in ("Any", "All", "Concatenate"):
+        return BoundStep(newest, [partial(function.about.run, *given, **function.options, out=y)])
+    ufunc = function.about.ufunc
+    if ufunc is None or len({x.dtype for x in given if isinstance(x, np.ndarray)}) > 1:
+        return None
+    if any(isinstance(x, np.ndarray) and not (x.flags.c_contiguous and np.can_cast(x.dtype, y.dtype)) for x in given):
+        return None if y.dtype != bool else BoundStep(newest, [partial(ufunc, *given, y)])
+    return BoundStep(newest, [partial(ufunc, *given, y)])
 
 
 # ---- Masks ----

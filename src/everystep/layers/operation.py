@@ -13,9 +13,10 @@ Config = dict[str, Any]
 
 
 class Operation:
-    """What a graph is made of: a layer, or a small function of tensors that a mask is computed by."""
+    """What a graph is made of: a layer, or a function between the layers."""
 
-    module: ClassVar[str]  # where Keras has it
+    module: str  # where Keras has it
+    takes_newest: bool = False  # whether, of a sequence, it returns the last step alone, without a time axis
     read_as: Config | None = None  # of a registered class: {"module", "registered_name"} where it was read
 
     def __init__(self, name: str | None) -> None:
@@ -37,6 +38,10 @@ class Operation:
         """Tensors that stand for what a call on the tensors in `args` returns."""
         raise NotImplementedError
 
+    def arguments(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """A call's arguments in order, of what is no layer."""
+        raise NotImplementedError
+
     def step_obstacle(self) -> str | None:
         """Why one time step cannot give what a whole sequence gives; None where it can."""
         return None
@@ -48,7 +53,7 @@ class Operation:
     def serialized(self) -> Config:
         """{"module", "class_name", "config", "registered_name"}, as Keras writes it."""
         registered = self.kind if self.module.startswith("keras.src") else None
-        names = written_names(self) or {"module": self.module, "registered_name": registered}
+        names: Config = written_names(self) or {"module": self.module, "registered_name": registered}
         return {"class_name": self.kind, **names, "config": self.get_config()}
 
     def __getstate__(self) -> dict[str, Any]:

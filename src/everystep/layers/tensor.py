@@ -58,6 +58,108 @@ class Tensor:
             "An LSTM returns its states too with return_state=True, and more with its other return_ options"
         )
 
+    # ---- Python's operators, each an operation in the graph, as on Keras's tensors ----
+
+    def _entered(self, kind: str, *args: Any) -> Tensor:
+        from everystep.layers.operations import Function  # which makes tensors
+
+        found: Tensor = Function(kind)(*args)
+        return found
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return self._entered("GetItem", self, key)
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} has no numbers, to be true or false; in a graph, select with Where or a mask")
+
+    def __abs__(self) -> Tensor:
+        return self._entered("Absolute", self)
+
+    def __neg__(self) -> Tensor:
+        return self._entered("Negative", self)
+
+    def __invert__(self) -> Tensor:
+        return self._entered("LogicalNot", self)
+
+    def __add__(self, other: Any) -> Tensor:
+        return self._entered("Add", self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return self._entered("Add", other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return self._entered("Subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return self._entered("Subtract", other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return self._entered("Multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return self._entered("Multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return self._entered("TrueDivide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return self._entered("TrueDivide", other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return self._entered("FloorDivide", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return self._entered("FloorDivide", other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return self._entered("Mod", self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return self._entered("Mod", other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return self._entered("Power", self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return self._entered("Power", other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self._entered("Matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return self._entered("Matmul", other, self)
+
+    def __and__(self, other: Any) -> Tensor:
+        return self._entered("LogicalAnd", self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return self._entered("LogicalAnd", other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return self._entered("LogicalOr", self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return self._entered("LogicalOr", other, self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return self._entered("Less", self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return self._entered("LessEqual", self, other)
+
+    def __ne__(self, other: object) -> Any:  # as in Keras, == asks whether it is the same tensor
+        return self._entered("NotEqual", self, other)
+
+    __hash__ = object.__hash__
+
+    def __gt__(self, other: Any) -> Tensor:
+        return self._entered("Greater", self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return self._entered("GreaterEqual", self, other)
+
+    __array_ufunc__ = None  # so that an array + a tensor asks the tensor
+
 
 class Node:
     """One symbolic call of an operation, entered in its `nodes`.

@@ -9,6 +9,7 @@ from everystep.errors import UnsupportedError
 from everystep.layers.base import ours
 from everystep.layers.composite import Composite
 from everystep.layers.operation import Config, Operation
+from everystep.layers.operations.constants import encoded
 from everystep.layers.tensor import Node, Tensor
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def functional_config(model: Model) -> Config:
 
     def serialize_edge(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
-            return leaf
+            return encoded(leaf)
         config = {"shape": leaf.shape, "dtype": leaf.dtype, "keras_history": refer(leaf)}
         return {"class_name": "__keras_tensor__", "config": config}
 

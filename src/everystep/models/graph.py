@@ -85,7 +85,7 @@ class Graph:
                     for tensor, mask in zip(node.outputs, flatten(its_masks), strict=True):
                         their_masks[id(tensor)] = mask
             else:
-                outputs, _ = getattr(operation, verb)(*_filled(found, node.args))
+                outputs, _ = getattr(operation, verb)(*_filled(found, node.args), **_filled(found, node.kwargs))
             for tensor, array in zip(node.outputs, flatten(outputs), strict=True):
                 found[id(tensor)] = array
         return [found[id(t)] for t in self.outputs], [their_masks.get(id(t)) for t in self.outputs], after
@@ -101,7 +101,7 @@ class Graph:
                 call = operation.bind(node.args, node.kwargs)
                 outputs = operation.symbolic_outputs(_filled(found, call[operation.call_arguments[0]]))
             else:
-                outputs = operation.symbolic_outputs(*_filled(found, node.args))
+                outputs = operation.symbolic_outputs(*_filled(found, node.args), **_filled(found, node.kwargs))
             found |= {id(old): new for old, new in zip(node.outputs, flatten(outputs), strict=True)}
         return [Tensor(found[id(t)].shape, t.dtype, name) for t in self.outputs]
 

@@ -281,7 +281,9 @@ class Model(Composite):
         states = {}
         for place, node in enumerate(self.graph.nodes):
             layer = node.operation
-            if node.inputs and isinstance(layer, Layer) and not layer.bind(node.args, node.kwargs).get("initial_state"):
+            if not node.inputs or not isinstance(layer, Layer):
+                continue
+            if layer.bind(node.args, node.kwargs).get("initial_state") is None:
                 states[place] = layer.initial_state(batch_size)
         return states
 
@@ -323,7 +325,7 @@ class Model(Composite):
 
     @classmethod
     def from_config(cls, config: Config) -> Model:
-        """A model from what `get_config` returns, with new weights.
+        """A model from what `get_config` returns, here, in Keras 3 or in Keras 2, with new weights.
 
         Raises:
             UnsupportedError: a layer is unknown, named by its path.
@@ -346,12 +348,43 @@ class Model(Composite):
         """Writes the model to `path`, a .keras file, which Keras 3 opens; `everystep.load_model` reads it.
 
         What Keras's own layers do not have is written as a layer of `everystep.keras`, to be imported first there.
+        Keras 2's `hard_sigmoid` becomes Keras 3's where the weights can make up for it, as
+        `everystep.saved.keras3_changes.keras3_changes(model)` says in words.
 
         Raises:
             OptionError: the path does not end in .keras. GraphError: the model has no weights yet.
             UnsupportedError: it is made of models that share a layer.
         """
         importlib.import_module("everystep.saved.keras_archive").save_model(self, path)
+
+    def load_weights(self, path: Any, by_name: bool = False) -> None:
+        """Takes the weights in a file: a `.weights.h5` of Keras 3, a `.keras` file, or an `.h5` of Keras 2.
+
+        Weights in an `.h5` of Keras 2 are matched to layers by name where the file has just the names of the model,
+        else in their order, as in Keras.
+
+        Args:
+            by_name: of such a file: match by name always, and leave alone what is in the file or in the model only.
+
+        Raises:
+            GraphError: the model is not built. FileError: the file is damaged, or its weights do not fit the model,
+                which keeps its own. OptionError: `by_name`, and the file has no names, or none that the model has.
+        """
+        self._require_built("load_weights")
+        importlib.import_module("everystep.saved.load").load_weights(self, path, by_name)
+
+    def save_weights(self, path: Any) -> None:
+        """Writes the weights alone to `path`, a `.weights.h5` file, which Keras 3 loads into the same model.
+
+        Raises:
+            OptionError: the path does not end in .weights.h5. GraphError: the model has no weights yet.
+        """
+        importlib.import_module("everystep.saved.weights_file").save_weights(self, path)
+
+    def to_json(self) -> str:
+        """The config as JSON: `everystep.models.model_from_json`, and Keras 3's, make a model of it."""
+        text: str = importlib.import_module("everystep.saved.model_json").model_to_json(self)
+        return text
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Prints the layers, each tensor that they return, its shape, and how many parameters they have."""

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from everystep import layers
-from everystep.errors import EverystepError, GraphError, UnsupportedError
+from everystep.errors import EverystepError, GraphError, OptionError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.composite import Composite
-from everystep.layers.masks import KINDS, MaskOperation
 from everystep.layers.naming import with_article
 from everystep.layers.operation import Config, Operation
+from everystep.layers.operations import BY_CLASS, Function
+from everystep.layers.operations.constants import decoded, is_constant
 from everystep.layers.refused import ConvLSTM, reason_against
 from everystep.layers.registered import registered_class
 from everystep.layers.tensor import Node, Tensor
+from everystep.models.keras2_config import is_keras2, keras3_config
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
 
@@ -39,7 +41,10 @@ SEQUENTIAL = (
 
 
 def model_from_config(cls: type[Model], config: Config) -> Model:
-    """A Model, or a Sequential, of `get_config`'s result."""
+    """A Model, or a Sequential, of `get_config`'s result, in Keras 3's format or Keras 2's."""
+    if is_keras2(config):
+        kind = "Sequential" if issubclass(cls, Sequential) else "Functional"
+        config = keras3_config({"class_name": kind, "config": config}, "")["config"]
     reader = Reader()
     return reader.sequential(config, "") if issubclass(cls, Sequential) else reader.functional(config, "")
 
@@ -89,8 +94,8 @@ class Reader:
             made = self.functional(entry["config"], f"{path}/")
         elif kind in SEQUENTIAL:
             made = self.sequential(entry["config"], f"{path}/")
-        elif kind[0] == MaskOperation.module and kind[1] in KINDS:
-            made = MaskOperation(kind[1], **entry["config"])
+        elif kind in BY_CLASS:
+            made = self.function(kind[1], entry["config"], path)
         elif kind in LAYERS:
             made = self.layer(LAYERS[kind], entry["config"], path)
         elif registered_class(entry):
@@ -117,6 +122,13 @@ class Reader:
             if "/" not in path:  # the message names the layer
                 raise
             raise type(error)(f"in {path.rpartition('/')[0]!r}: {error}") from error
+
+    def function(self, kind: str, config: Config, path: str) -> Function:
+        """A function between the layers, of its config."""
+        try:
+            return Function(kind, **config)
+        except TypeError as error:
+            raise OptionError(f"operation {path!r} ({kind}): its config is not one: {error}") from error
 
     def sequential(self, config: Config, path: str) -> Sequential:
         model = Sequential(name=config.get("name"), trainable=config.get("trainable", True))
@@ -213,10 +225,12 @@ def _resolved(value: Any, calls: dict[str, list[Node]], path: str) -> Any:
     if _is_edge(value):
         name, node_index, tensor_index = value["config"]["keras_history"]
         return calls[name][node_index].outputs[tensor_index]
+    if is_constant(value):
+        return decoded(value)
     if isinstance(value, dict) and isinstance(value.get("class_name"), str):
         raise UnsupportedError(
             f"{path!r} is called on a constant that the config holds ({value['class_name']}), which is not supported; "
-            "supported are tensors and numbers. Make it an Input"
+            "supported are tensors, numbers, slices and arrays. Make it an Input"
         )
     if isinstance(value, dict):
         return {key: _resolved(inner, calls, path) for key, inner in value.items()}

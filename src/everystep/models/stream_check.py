@@ -26,7 +26,8 @@ def check_streamable(call: Call) -> None:
     initial = values_in(call.options.get("initial_state"))
     if not all(value.constant for value in initial):
         _refuse(call, "its initial_state changes with every step, and with it all that it returned before")
-    if not all(value.timed for value in call.values if value not in initial):
+    static = [] if isinstance(operation, Layer) else [value for value in call.values if value.constant]
+    if not all(value.timed for value in call.values if value not in (*initial, *static)):
         _refuse(call, "it takes a streamed sequence together with one that is not streamed")
     alone = any(value.array.ndim == 1 for value in values_in(call.inputs))
     along_last = isinstance(operation, Activation) and operation.activation in ALONG_LAST_AXIS
@@ -40,6 +41,8 @@ def time_axes(call: Call, B: int) -> list[bool]:
     for T in (2, 3):
 
         def stand_in(value: Value, T: int = T) -> Any:
+            if value.constant and not isinstance(call.operation, Layer):
+                return value.array
             return Tensor((B, T, *value.array.shape[1:]), value.array.dtype.name, call.name)
 
         inputs = filled(stand_in, call.inputs)
@@ -49,7 +52,7 @@ def time_axes(call: Call, B: int) -> list[bool]:
     for a, b in zip(*found, strict=True):
         if a != b and (*a[:1], *a[2:]) != (*b[:1], *b[2:]):
             _refuse(call, "it moves the time axis")
-        if a == b and not flatten(call.state):
+        if a == b and not flatten(call.state) and not call.operation.takes_newest:
             _refuse(call, "it looks at the whole sequence at once")
         in_time.append(a != b)
     return in_time

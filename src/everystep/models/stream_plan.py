@@ -63,7 +63,8 @@ class Plan:
                 call = {key: _looked_up(found, given) for key, given in call.items()}
                 outputs, its_masks = self._layer(operation, name, call, mask)
             else:
-                outputs, its_masks = self._call(Call(operation, name, _looked_up(found, node.args), {}, None))
+                given = operation.arguments(*node.args, **node.kwargs)
+                outputs, its_masks = self._call(Call(operation, name, tuple(_looked_up(found, given)), {}, None))
             found |= {id(tensor): value for tensor, value in zip(node.outputs, outputs, strict=True)}
             masked |= {id(tensor): mask for tensor, mask in zip(node.outputs, its_masks, strict=True)}
         return [found[id(t)] for t in graph.outputs], [masked.get(id(t)) for t in graph.outputs]

@@ -7,7 +7,8 @@ from typing import Any
 from everystep.errors import UnsupportedError
 from everystep.layers.activations import REGISTERED
 from everystep.layers.initializers import NAMES as INITIALIZERS
-from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.operations import BY_CLASS
+from everystep.layers.operations.constants import CONSTANTS
 from everystep.layers.registered import registered_class
 from everystep.models.reader import FUNCTIONAL, LAYERS, SEQUENTIAL
 
@@ -15,7 +16,8 @@ KNOWN = {
     *LAYERS,
     *FUNCTIONAL,
     *SEQUENTIAL,
-    *((MaskOperation.module, kind) for kind in KINDS),
+    *BY_CLASS,
+    *((None, kind) for kind in CONSTANTS),
     *(("keras.initializers", kind) for kind in INITIALIZERS),
     *(("keras.regularizers", kind) for kind in ("L1", "L2", "L1L2", "OrthogonalRegularizer")),
     *(("keras.constraints", kind) for kind in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),

@@ -10,7 +10,7 @@ import pytest
 
 from everystep.errors import OptionError, UnsupportedError
 from everystep.layers import Input
-from everystep.layers.masks import KINDS, MaskOperation
+from everystep.layers.operations import KINDS, Function
 
 B, T, K = 2, 3, 4
 RNG = np.random.default_rng(50)
@@ -40,13 +40,13 @@ ALONG_TIME: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-def graph(kind: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[MaskOperation, Any]:
+def graph(kind: str, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Function, Any]:
     def symbolic(value: Any) -> Any:
         if isinstance(value, list):
             return [symbolic(inner) for inner in value]
         return Input((None, *value.shape[2:]), dtype=value.dtype.name) if isinstance(value, np.ndarray) else value
 
-    operation = MaskOperation(kind, **options)
+    operation = Function(kind, **options)
     return operation, operation(*(symbolic(value) for value in args))
 
 
@@ -86,8 +86,8 @@ def test_along_time_there_is_no_step(kind: str, args: Any, options: Any) -> None
 def test_what_is_not_known_is_refused() -> None:
     assert {kind for kind, _, _ in CASES} == set(KINDS)
     with pytest.raises(OptionError, match=r"\(Any\) has no option where"):
-        MaskOperation("Any", where=1)
+        Function("Any", where=1)
     with pytest.raises(OptionError, match="axis must be one whole number"):
-        MaskOperation("Any", axis=(1, 2))
+        Function("Any", axis=(1, 2))
     with pytest.raises(UnsupportedError, match="has x2 by keyword"):
-        MaskOperation("Equal")(Input((3,)), x2=1)
+        Function("Equal")(Input((3,)), x2=1)

@@ -1,0 +1,258 @@
+"""Functions of each number by itself: arithmetic, comparisons, logic, mathematics, activations.
+
+Numbers that go together are first brought to the dtype of the result, see `kind.result_dtype`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from everystep.engine import Array
+from everystep.errors import UnsupportedError
+from everystep.layers.activations import activate
+from everystep.layers.operations.kind import (
+    CORE,
+    DTYPES,
+    MATH,
+    NN,
+    NUMPY,
+    Kind,
+    along,
+    as_dtype,
+    broadcast,
+    first_dtype,
+    float_dtype,
+    result_dtype,
+    unchanged,
+)
+
+PAIR = ("x1", "x2")
+
+
+def _quiet(function: Callable[..., Any], *arrays: Any) -> Any:
+    """Without NumPy's warnings: what overflows, or has no value, is inf or nan, as in Keras."""
+    with np.errstate(all="ignore"):
+        return function(*arrays)
+
+
+def _ufunc(ufunc: Any, dtype: Callable[..., str], of: Callable[..., str] | None = None) -> Kind:
+    """A function of one array or two, brought to the dtype `of` them, by default that of the result."""
+    of = of or dtype
+
+    def run(*values: Any) -> Any:
+        wanted = of(*values)
+        return _quiet(ufunc, *(np.ascontiguousarray(v) if np.ndim(v) else v for v in _brought(values, wanted)))
+
+    return Kind(
+        run, broadcast, dtype, call=PAIR[: ufunc.nin] if ufunc.nin > 1 else ("x",), needed=ufunc.nin, ufunc=ufunc
+    )
+
+
+def _brought(values: tuple[Any, ...], dtype: str) -> list[Array]:
+    return [as_dtype(value, dtype) for value in values]
+
+
+def _bool(*values: Any, **options: Any) -> str:
+    return "bool"
+
+
+def _compared(ufunc: Any) -> Kind:
+    return _ufunc(ufunc, _bool, result_dtype)
+
+
+def _logical(ufunc: Any) -> Kind:
+    return _ufunc(ufunc, _bool)
+
+
+def _power(x1: Any, x2: Any) -> Any:
+    dtype = result_dtype(x1, x2)
+    return _quiet(np.power, *_brought((x1, x2), dtype))
+
+
+def _rsqrt(x: Any) -> Any:
+    root = _quiet(np.sqrt, as_dtype(x, float_dtype(x)))
+    return _quiet(np.divide, root.dtype.type(1), root)
+
+
+def _divide_no_nan(x1: Any, x2: Any) -> Any:
+    x1, x2 = _brought((x1, x2), float_dtype(x1, x2))
+    return np.where(x2 == 0, x2.dtype.type(0), _quiet(np.divide, x1, np.where(x2 == 0, x2.dtype.type(1), x2)))
+
+
+def _where(condition: Any, x1: Any, x2: Any) -> Any:
+    return np.where(as_dtype(condition, "bool"), *_brought((x1, x2), result_dtype(x1, x2)))
+
+
+def _clip_dtype(x: Any, x_min: Any, x_max: Any) -> str:
+    dtype = result_dtype(x, x_min, x_max)
+    return "int32" if dtype == "bool" else dtype
+
+
+def _clip(x: Any, x_min: Any, x_max: Any) -> Any:
+    return np.clip(*_brought((x, x_min, x_max), _clip_dtype(x, x_min, x_max)))
+
+
+def _round(x: Any, decimals: int) -> Any:
+    return np.round(as_dtype(x, first_dtype(x)), decimals)
+
+
+def _cast_dtype(x: Any, dtype: Any) -> str:
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", str(dtype))
+    if name not in DTYPES:
+        raise UnsupportedError(f"dtype {name!r} is not one of {', '.join(DTYPES)}")
+    return name
+
+
+def _cast(x: Any, dtype: Any) -> Any:
+    return _quiet(lambda: as_dtype(x, _cast_dtype(x, dtype)))
+
+
+def _like_dtype(x: Any, *value: Any, dtype: Any) -> str:
+    return first_dtype(x) if dtype is None else _cast_dtype(x, dtype)
+
+
+def _like(fill: float) -> Kind:
+    def run(x: Any, dtype: Any) -> Any:
+        return np.full(np.shape(x), fill, _like_dtype(x, dtype=dtype))
+
+    return Kind(run, unchanged, _like_dtype, options={"dtype": None})
+
+
+def _full_like(x: Any, fill_value: Any, dtype: Any) -> Any:
+    return np.full(np.shape(x), fill_value, _like_dtype(x, dtype=dtype))
+
+
+def _identity(x: Any) -> Any:
+    return np.asarray(x)
+
+
+# ---- Activations: the engine's, in its bits ----
+
+
+def _activation(name: str) -> Kind:
+    def run(x: Any) -> Any:
+        return activate(name, np.ascontiguousarray(as_dtype(x, float_dtype(x))))
+
+    return Kind(run, unchanged, float_dtype, module=NN)
+
+
+def _softmax(name: str) -> Kind:
+    def run(x: Any, axis: int) -> Any:
+        moved = np.moveaxis(as_dtype(x, float_dtype(x)), axis, -1)
+        return np.moveaxis(activate(name, np.ascontiguousarray(moved)), -1, axis)
+
+    return Kind(run, unchanged, _float_of, along, {"axis": -1}, module=NN)
+
+
+def _float_of(x: Any, **options: Any) -> str:
+    return float_dtype(x)
+
+
+def _leaky_relu(x: Any, negative_slope: float) -> Any:
+    x = as_dtype(x, float_dtype(x))
+    return np.where(x >= 0, x, x * x.dtype.type(negative_slope))
+
+
+def _relu(x: Any) -> Any:
+    return np.maximum(x, np.zeros((), np.asarray(x).dtype))
+
+
+def _in(module: str, **kinds: Kind) -> dict[str, Kind]:
+    return {name: kind._replace(module=module) for name, kind in kinds.items()}
+
+
+UFUNCS: dict[str, Kind] = {
+    **{
+        name: _ufunc(ufunc, result_dtype)
+        for name, ufunc in {
+            "Add": np.add,
+            "Subtract": np.subtract,
+            "Multiply": np.multiply,
+            "Maximum": np.maximum,
+            "Minimum": np.minimum,
+            "FloorDivide": np.floor_divide,
+            "Mod": np.mod,
+            "Absolute": np.absolute,
+            "Negative": np.negative,
+            "Sign": np.sign,
+            "Square": np.square,
+        }.items()
+    },
+    **{
+        name: _ufunc(ufunc, float_dtype)
+        for name, ufunc in {
+            "TrueDivide": np.true_divide,
+            "Divide": np.true_divide,
+            "Exp": np.exp,
+            "Expm1": np.expm1,
+            "Log": np.log,
+            "Log1p": np.log1p,
+            "Log2": np.log2,
+            "Log10": np.log10,
+            "Sqrt": np.sqrt,
+            "Sin": np.sin,
+            "Cos": np.cos,
+            "Tan": np.tan,
+            "Arctan": np.arctan,
+            "Sinh": np.sinh,
+            "Cosh": np.cosh,
+            "Floor": np.floor,
+            "Ceil": np.ceil,
+            "Reciprocal": np.reciprocal,
+        }.items()
+    },
+    **{
+        name: _compared(ufunc)
+        for name, ufunc in {
+            "Equal": np.equal,
+            "NotEqual": np.not_equal,
+            "Greater": np.greater,
+            "GreaterEqual": np.greater_equal,
+            "Less": np.less,
+            "LessEqual": np.less_equal,
+            "Isnan": np.isnan,
+            "Isinf": np.isinf,
+            "Isfinite": np.isfinite,
+        }.items()
+    },
+    **{
+        name: _logical(ufunc)
+        for name, ufunc in {
+            "LogicalAnd": np.logical_and,
+            "LogicalOr": np.logical_or,
+            "LogicalXor": np.logical_xor,
+            "LogicalNot": np.logical_not,
+        }.items()
+    },
+}
+
+ELEMENTWISE: dict[str, Kind] = {
+    **UFUNCS,
+    "Power": Kind(_power, broadcast, result_dtype, call=PAIR, needed=2),
+    "DivideNoNan": Kind(_divide_no_nan, broadcast, float_dtype, call=PAIR, needed=2),
+    "Where": Kind(
+        _where, broadcast, lambda condition, x1, x2: result_dtype(x1, x2), call=("condition", "x1", "x2"), needed=3
+    ),
+    "Clip": Kind(_clip, unchanged, _clip_dtype, options={"x_min": None, "x_max": None}),
+    "Round": Kind(_round, unchanged, first_dtype, options={"decimals": 0}),
+    "ZerosLike": _like(0),
+    "OnesLike": _like(1),
+    "FullLike": Kind(_full_like, unchanged, _like_dtype, options={"dtype": None}, call=("x", "fill_value"), needed=2),
+    "Tanh": _activation("tanh")._replace(module=NUMPY),
+    **_in(CORE, Cast=Kind(_cast, unchanged, _cast_dtype, options={"dtype": None})),
+    **_in(CORE, StopGradient=Kind(_identity, unchanged, first_dtype)),
+    **_in(MATH, Rsqrt=Kind(_rsqrt, unchanged, float_dtype)),
+    **_in(NN, Relu=Kind(_relu, unchanged, first_dtype)),
+    **_in(NN, LeakyRelu=Kind(_leaky_relu, unchanged, _float_of, options={"negative_slope": 0.2})),
+    "Sigmoid": _activation("sigmoid"),
+    "HardSigmoid": _activation("hard_sigmoid"),
+    "Softplus": _activation("softplus"),
+    "Softsign": _activation("softsign"),
+    "Silu": _activation("silu"),
+    "Relu6": _activation("relu6"),
+    "Softmax": _softmax("softmax"),
+    "LogSoftmax": _softmax("log_softmax"),
+}
