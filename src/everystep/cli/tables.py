@@ -66,7 +66,7 @@ class TableRows:
         self._left: Block | None = None
 
     def take(self, count: int) -> tuple[Array | list[Array], list[Any] | None]:
-        """The next `count` rows or what is left, a list of sequences (T_b,...) if they differ in length; and their ids."""
+        """The next `count` rows or what is left, a list of (T_b,...) if they differ in length; and their ids."""
         if self._sequences is None:
             return self._lines(count)
         some = list(itertools.islice(self._sequences, count))
@@ -190,7 +190,7 @@ def _parquet(path: str, by: str | None) -> tuple[list[str], Iterator[Block]]:
     """The columns' names, and the lines of a .parquet file."""
     pa, parquet = pyarrow()
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path, buffer_size=1 << 16)
     except (pa.ArrowException, OSError) as error:
         raise FileError(f"{path} is not a Parquet file: {error}") from error
     schema = file.schema_arrow
@@ -203,7 +203,7 @@ def _parquet(path: str, by: str | None) -> tuple[list[str], Iterator[Block]]:
     def blocks() -> Iterator[Block]:
         before = 0
         try:
-            for batch in file.iter_batches(batch_size=LINES):
+            for batch in file.iter_batches(batch_size=LINES, use_threads=False):
                 columns = []
                 for k, column in enumerate(batch.columns):
                     if k != place and column.null_count:
