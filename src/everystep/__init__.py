@@ -18,7 +18,7 @@ _NAMES = {
     "from_keras": "everystep.saved.keras_config",
     "from_torch": "everystep.saved.torch_models",
     "to_torch": "everystep.saved.torch_models",
-    "load_model": "everystep.saved.keras_archive",
+    "load_model": "everystep.saved.load",
     "register": "everystep.layers.registered",
     "explain": "everystep.states.explain",
     "engine_info": "everystep.engine",

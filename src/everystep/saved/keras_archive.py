@@ -17,13 +17,14 @@ from typing import Any
 
 import h5py
 
-from everystep.errors import EverystepError, FileError, GraphError, OptionError
+from everystep.errors import FileError, GraphError, OptionError
 from everystep.layers.activations import REGISTERED
-from everystep.layers.base import Layer, without_numbers
+from everystep.layers.base import Layer
 from everystep.models import Model
 from everystep.models.config import refuse_shared
-from everystep.models.reader import from_serialized
-from everystep.saved.known_objects import refuse_unknown
+from everystep.saved.build import built_model
+from everystep.saved.keras3_changes import for_keras3
+from everystep.saved.replaced import replaced
 from everystep.saved.safe_hdf5 import check_dataset, find_datasets, open_hdf5
 from everystep.saved.safe_json import parse
 from everystep.saved.safe_zip import read_archive
@@ -35,54 +36,25 @@ FUNCTIONS = {  # of everystep.keras, as Keras writes them
     for registered, name in REGISTERED.items()
 }
 FORMAT = "3.15.1"  # the Keras whose files these are
-MOST = 3000  # layers and calls of a config: models are put together in a time that grows with their square
 TRAINING = ("optimizer", "metrics", "_metrics", "_compile_metrics", "_compile_loss", "_loss_tracker", "loss")  # unread
 
 
-def load_model(path: str | PathLike[str], *, max_bytes: int = 1 << 32) -> Model:
-    """The model in a .keras file, to run.
-
-    Args:
-        max_bytes: the most that the file may hold, unpacked.
-
-    Raises:
-        FileError: the file is damaged, too large, or holds what a model's file does not; or the weights are not those
-            of the config. UnsupportedError: a layer, by its path, or an option, is not supported.
-    """
+def load_archive(path: str | PathLike[str], max_bytes: int) -> Model:
+    """The model in a .keras file; see `load_model`."""
     members = read_archive(path, max_bytes)
     where = {name: f"{name} of {str(path)!r}" for name in members}
-    parse(members["metadata.json"], where["metadata.json"])
-    model = _model(parse(members["config.json"], where["config.json"]), where["config.json"])
-    _read_weights(model, members["model.weights.h5"], where["model.weights.h5"])
+    version = str(parse(members["metadata.json"], where["metadata.json"]).get("keras_version", FORMAT))
+    model = built_model(parse(members["config.json"], where["config.json"]), version, where["config.json"])
+    read_weights(model, members["model.weights.h5"], where["model.weights.h5"])
     return model
 
 
-def _model(config: dict[str, Any], where: str) -> Model:
-    """The model of a config, without numbers."""
-    if _size(config) > MOST:
-        raise FileError(f"{where} has {_size(config)} layers and calls of layers; at most {MOST} are read")
-    try:
-        with without_numbers():
-            model = from_serialized(config)
-        refuse_unknown(config)
-        if not model.built:
-            raise GraphError(f"model {model.name!r} does not know its inputs: build it before it is saved")
-    except EverystepError as error:
-        raise type(error)(f"{where}: {error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise FileError(f"{where} is not the config of a model: {type(error).__name__}: {error}") from error
-    return model
+def read_weights(model: Model, data: bytes, where: str) -> None:
+    """Gives a built model the weights of a `model.weights.h5`, as of any file of weights that Keras 3 writes.
 
-
-def _size(config: Any) -> int:
-    """How many layers and calls of layers a config holds."""
-    if isinstance(config, dict):
-        lists = [config[key] for key in ("layers", "inbound_nodes") if isinstance(config.get(key), list)]
-        return sum(map(len, lists)) + sum(map(_size, config.values()))
-    return sum(map(_size, config)) if isinstance(config, list) else 0
-
-
-def _read_weights(model: Model, data: bytes, where: str) -> None:
+    Raises:
+        FileError: the file is damaged, or its weights are not just those of the model.
+    """
     groups = list(weight_groups(model))
     unread = {f"{group.path}{name}" for group in groups if isinstance(group.layer, Model) for name in TRAINING}
     with open_hdf5(data, where) as file:
@@ -124,32 +96,28 @@ def save_model(model: Model, path: str | PathLike[str]) -> None:
     if not model.built:
         raise GraphError(f"model {model.name!r} has no weights yet, to be saved: call it on its inputs first")
     refuse_shared(model)
+    model = for_keras3(model)
     metadata = {"keras_version": FORMAT, "date_saved": f"{datetime.now():%Y-%m-%d@%H:%M:%S}"}
     members = {
         "metadata.json": json.dumps(metadata).encode(),
-        "config.json": json.dumps(_written_config(model.serialized())).encode(),
-        "model.weights.h5": _written_weights(weight_groups(model)),
+        "config.json": json.dumps(written_config(model.serialized())).encode(),
+        "model.weights.h5": written_weights(weight_groups(model)),
     }
-    unfinished = f"{path}.{os.getpid()}.part"  # an old file stays whole until the new one is
-    try:
-        with zipfile.ZipFile(unfinished, "w") as archive:
-            for name, data in members.items():
-                archive.writestr(name, data)
-        os.replace(unfinished, path)
-    finally:
-        if os.path.exists(unfinished):
-            os.remove(unfinished)
+    with replaced(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
 
 
-def _written_config(value: Any) -> Any:
+def written_config(value: Any) -> Any:
     """A config in which no function that Keras lacks is but a name."""
     if isinstance(value, dict):
         named = {key: FUNCTIONS[value[key]] for key in ACTIVATIONS if value.get(key) in list(FUNCTIONS)}
-        return {key: _written_config(inner) for key, inner in (value | named).items()}
-    return [_written_config(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+        return {key: written_config(inner) for key, inner in (value | named).items()}
+    return [written_config(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _written_weights(groups: Iterable[Group]) -> bytes:
+def written_weights(groups: Iterable[Group]) -> bytes:
+    """A `model.weights.h5` with these groups."""
     file = io.BytesIO()
     with h5py.File(file, "w") as made:
         for path, name, layer, weights in groups:

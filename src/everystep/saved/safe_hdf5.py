@@ -16,6 +16,7 @@ import numpy as np
 from everystep.errors import FileError
 
 OBJECTS, DEPTH = 30_000, 64  # the most that a file may have
+STRINGS = 1 << 29  # the most bytes that an attribute's strings may come to
 REPACK = "h5repack -f NONE -l CONTI makes it so"
 
 
@@ -65,12 +66,46 @@ def find_datasets(file: h5py.File, skipped: Set[str] = frozenset()) -> dict[str,
     return found
 
 
-def check_dataset(path: str, dataset: h5py.Dataset, shape: tuple[int, ...], dtype: str, size: int) -> None:
-    """Raises FileError unless it can be read safely, and is of this shape and dtype.
+def read_strings(group: h5py.Group, name: str, data: bytes) -> list[str] | None:
+    """The strings of an attribute, one or a list of them; None: it has no such attribute.
+
+    Strings of variable length lie in heaps, and many may be one and the same there: what they come to is bounded by
+    their number and the largest heap before any is read.
 
     Args:
-        size: of the file, in bytes.
+        data: the whole file.
+
+    Raises:
+        FileError: they are no strings in UTF-8, or could come to more than `STRINGS` bytes.
     """
+    if name not in group.attrs:
+        return None
+    where = f"attribute {name!r} of {group.name!r}"
+    found = group.attrs.get_id(name)
+    space = found.get_space()
+    if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_npoints() == 0:
+        return []
+    count, kind = space.get_simple_extent_npoints(), found.get_type()
+    if kind.get_class() != h5py.h5t.STRING or len(found.shape) > 1 or count > OBJECTS:
+        raise FileError(f"{where} must be a string or a list of at most {OBJECTS}; it is {count} of {found.dtype}")
+    each = _largest_heap(data) if kind.is_variable_str() else kind.get_size()
+    if count * each > STRINGS:
+        raise FileError(f"{where}: {count} strings of up to {each} bytes may come to more than {STRINGS}")
+    strings = np.asarray(group.attrs[name]).reshape(-1).tolist()
+    return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in strings]
+
+
+def _largest_heap(data: bytes) -> int:
+    """An upper bound of the length of a string in the file: the largest collection of its heaps says its size."""
+    largest, at = 0, data.find(b"GCOL")
+    while at >= 0:
+        largest = max(largest, int.from_bytes(data[at + 8 : at + 16], "little"))
+        at = data.find(b"GCOL", at + 4)
+    return min(largest, len(data))
+
+
+def refuse_indirect(path: str, dataset: h5py.Dataset) -> None:
+    """Raises FileError where a dataset's numbers do not lie in the file, in one piece; before its shape is asked."""
     made = dataset.id.get_create_plist()
     if made.get_layout() == h5py.h5d.VIRTUAL:  # before its shape, which is that of other files
         raise FileError(f"{path!r} is a virtual dataset, whose data lies in other files")
@@ -78,6 +113,15 @@ def check_dataset(path: str, dataset: h5py.Dataset, shape: tuple[int, ...], dtyp
         raise FileError(f"{path!r} has its data in another file")
     if made.get_nfilters() or made.get_layout() == h5py.h5d.CHUNKED:
         raise FileError(f"{path!r} is stored in chunks or through a filter; it must be in one piece. {REPACK}")
+
+
+def check_dataset(path: str, dataset: h5py.Dataset, shape: tuple[int, ...], dtype: str, size: int) -> None:
+    """Raises FileError unless it can be read safely, and is of this shape and dtype.
+
+    Args:
+        size: of the file, in bytes.
+    """
+    refuse_indirect(path, dataset)
     if dataset.dtype != np.dtype(dtype):
         raise FileError(f"{path!r} must be {dtype}; it is {dataset.dtype}")
     if dataset.shape != shape:
