@@ -20,11 +20,13 @@ help:
 	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
 	@echo "make test     run the tests of the engine and of the package (TEST_ARGS=... goes to pytest)"
 	@echo "make faults   plant faults in a copy of the tree and check that the tests fail"
+	@echo "make fuzz     look for files that break the loader (SECONDS=120; FUZZ_ARGS=... goes to fuzz/fuzz_load.py)"
 	@echo "make backends run the tests of the layers under Keras's other backends"
 	@echo "make lint     check style, types and imports"
 	@echo "make format   rewrite the files in the project's style"
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
+	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -44,6 +46,11 @@ test-engine: $(BUILD_TOOLS)
 # Faults planted one at a time in a copy of the tree: each must fail the tests. Takes about a quarter of an hour.
 faults: $(INSTALLED)
 	@$(BIN)/python tests/faults/plant.py $(FAULTS_ARGS)
+
+# Files changed at random, by the lines of the loader that they reach. The same seed each time makes the same files.
+SECONDS ?= 120
+fuzz: $(INSTALLED)
+	@PYTHONPATH=src $(BIN)/python fuzz/fuzz_load.py --seconds $(SECONDS) $(FUZZ_ARGS)
 
 # The layers under Keras's other backends, which need packages and environments of their own.
 backends: $(PACKAGES)
@@ -67,13 +74,16 @@ bench: $(INSTALLED) $(PEERS)
 options: $(INSTALLED)
 	@$(BIN)/python benchmarks/options.py $(BENCH_ARGS)
 
+start: $(INSTALLED)
+	@$(BIN)/python benchmarks/start.py $(BENCH_ARGS)
+
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
 
 clean:
 	rm -rf .venv .venv-bench .nox build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -f src/everystep/*.so
-	find src tests benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
+	find src tests fuzz benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
 
 # ---- Set-up ----
 
@@ -107,4 +117,4 @@ $(PEERS): requirements/bench.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine faults backends lint format bench options lock clean
+.PHONY: help demo test test-engine faults fuzz backends lint format bench options start lock clean

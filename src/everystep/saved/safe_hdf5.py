@@ -28,7 +28,7 @@ def open_hdf5(data: bytes, where: str) -> Iterator[h5py.File]:
             yield file
     except FileError as error:
         raise FileError(f"{where}: {error}") from None
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
+    except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise FileError(f"{where} is not an HDF5 file, or is damaged: {error}") from error
 
 
