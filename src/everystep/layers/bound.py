@@ -17,7 +17,7 @@ from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.concatenate import Concatenate
 from everystep.layers.dense import Dense
-from everystep.layers.dropout import Dropout
+from everystep.layers.dropout import Identity
 from everystep.layers.embedding import Embedding
 from everystep.layers.masking import Masking
 from everystep.layers.operation import Operation
@@ -27,6 +27,9 @@ from everystep.layers.structure import flatten
 from everystep.layers.together import Found
 
 __all__ = ["Bound", "BoundStep", "bound_mask", "bound_step"]
+
+
+NOT_BOUND = ("sparsemax", "glu")  # activations that take memory of their own at each step
 
 
 class BoundStep(NamedTuple):
@@ -101,7 +104,7 @@ def _is_flags(flags: Any, B: int) -> bool:
 @bound_step.register
 def _(layer: Dense, call: dict[str, Any], state: Any) -> BoundStep | None:
     x = call["inputs"]
-    if not x.flags.c_contiguous:
+    if not x.flags.c_contiguous or layer.activation in NOT_BOUND:
         return None
     y = np.empty((*x.shape[:-1], layer.units), layer.dtype)
     joined = layer.activation not in ALONG_LAST_AXIS
@@ -113,7 +116,7 @@ def _(layer: Dense, call: dict[str, Any], state: Any) -> BoundStep | None:
 @bound_step.register
 def _(layer: Activation, call: dict[str, Any], state: Any) -> BoundStep | None:
     x = call["inputs"]
-    if not x.flags.c_contiguous:
+    if not x.flags.c_contiguous or layer.activation in NOT_BOUND:
         return None
     y = np.empty_like(x)
     if not x.shape[-1]:
@@ -142,7 +145,7 @@ def _along_last_axis(name: str, x: Array, y: Array) -> list[Bound]:
 
 
 @bound_step.register
-def _(layer: Dropout, call: dict[str, Any], state: Any) -> BoundStep:
+def _(layer: Identity, call: dict[str, Any], state: Any) -> BoundStep:
     return BoundStep(call["inputs"], [])
 
 

@@ -16,7 +16,7 @@ from everystep.layers.base import Layer
 from everystep.layers.checks import converted, sizes_fit
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
-from everystep.layers.tensor import Array, Tensor
+from everystep.layers.tensor import Array, Node, Tensor
 from everystep.models.graph import Graph
 
 
@@ -137,7 +137,16 @@ def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozen
     read = {id(tensor) for tensors in (graph.outputs, *(node.inputs for node in graph.nodes)) for tensor in tensors}
     for node in graph.nodes:
         layer = node.operation
-        if not isinstance(layer, Layer) or not node.inputs:
+        if not isinstance(layer, Layer):
+            steps = frozenset().union(*(found.get(id(tensor), frozenset()) for tensor in node.inputs))
+            if {one.padding for one in steps} - {"none"} and not _of_masks(node):
+                raise UnsupportedError(
+                    f"operation {layer.name!r} ({layer.kind}) hands on no mask, as in Keras, so that what comes after "
+                    "it would read the padding of a ragged batch. Pass sequences of one length at a time"
+                )
+            found |= {id(tensor): steps for tensor in node.outputs}
+            continue
+        if not node.inputs:
             continue
         call = layer.bind(node.args, node.kwargs)
         first = [found.get(id(one), frozenset()) for one in flatten(call[layer.call_arguments[0]])]
@@ -155,6 +164,12 @@ def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozen
             outputs = [_moved(steps, {"after": "between"})]
         found |= {id(tensor): its for tensor, its in zip(node.outputs, outputs, strict=True)}
     return [found.get(id(tensor), frozenset()) for tensor in graph.outputs]
+
+
+def _of_masks(node: Node) -> bool:
+    """Whether a function between the layers is one that masks are computed by, step by step or turned."""
+    by_step = node.operation.kind in ("Flip", "Concatenate") or node.operation.step_obstacle() is None
+    return by_step and all(tensor.dtype == "bool" for tensor in node.outputs)
 
 
 def _moved(steps: frozenset[Steps], places: dict[str, str]) -> frozenset[Steps]:

@@ -117,7 +117,8 @@ def _truth(ufunc: Any) -> Kind:
 def _running(ufunc: Any) -> Kind:
     def run(x: Any, axis: int, dtype: Any) -> Any:
         with np.errstate(all="ignore"):
-            return ufunc.accumulate(as_dtype(x, _sum_dtype(x, dtype=dtype)), axis=axis)
+            wanted = _sum_dtype(x, dtype=dtype)
+            return ufunc.accumulate(as_dtype(x, wanted), axis=axis, dtype=wanted)
 
     return Kind(run, unchanged, _sum_dtype, along, {"axis": None, "dtype": None})
 

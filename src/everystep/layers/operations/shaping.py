@@ -168,7 +168,9 @@ def _taken(x: Shape, indices: Shape, axis: Any) -> Shape:
 
 
 def _take_axes(x: Shape, indices: Shape, axis: Any) -> tuple[int, ...]:
-    """Where `indices` has unknown sizes, each row would read every other row's: that is as going along the batch."""
+    """Of rows of a constant table, none. Else with computed indices, each row would read by every other row's."""
+    if x[0] is not None and None in indices and axis_in(axis, len(x)) == 0:
+        return ()
     return (axis_in(axis, len(x)), *((0,) if None in indices else ()))
 
 
