@@ -232,6 +232,8 @@ def _resolved(value: Any, calls: dict[str, list[Node]], path: str) -> Any:
             f"{path!r} is called on a constant that the config holds ({value['class_name']}), which is not supported; "
             "supported are tensors, numbers, slices and arrays. Make it an Input"
         )
+    if isinstance(value, str):
+        raise UnsupportedError(f"{path!r} is called on the string {value[:50]!r}; supported are tensors and numbers")
     if isinstance(value, dict):
         return {key: _resolved(inner, calls, path) for key, inner in value.items()}
     return [_resolved(inner, calls, path) for inner in value] if isinstance(value, (list, tuple)) else value
