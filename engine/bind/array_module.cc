@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 
 #include <new>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -92,7 +93,23 @@ Run<Real> forward(int cell, int activation, int recurrent_activation, In<Real> x
   return run;
 }
 
-// A function that makes one run, and one that makes several, side by side, of tuples of the same arguments.
+// Makes a short call at once, a long one with Python's lock let go: to let go costs as much as a hundred numbers.
+template <class Work>
+void work_unlocked(int64_t products, Work work) {
+  constexpr int64_t kLong = 1 << 18;  // some 10 microseconds
+  if (products < kLong) return work();
+  const nb::gil_scoped_release unlocked;
+  work();
+}
+
+// A function without arguments that does the work again and again, on arrays that it keeps alive.
+template <class Work, class... Kept>
+nb::object bound(int64_t products, Work work, const Kept&... kept) {
+  return nb::cpp_function([products, work, alive = std::tuple<Kept...>(kept...)] { work_unlocked(products, work); });
+}
+
+// A function that makes one run, one that binds one, to be made again and again on the same arrays, and one that makes
+// several, side by side, of tuples of the same arguments.
 template <class Real, class... Arguments>
 void define_runs(nb::module_& m, Run<Real> (*forward)(Arguments...), const auto&... names) {
   m.def(
@@ -101,6 +118,14 @@ void define_runs(nb::module_& m, Run<Real> (*forward)(Arguments...), const auto&
         const Run<Real> run = forward(arguments...);
         const nb::gil_scoped_release unlocked;
         everystep::run<Real>(&run);
+      },
+      names...);
+  m.def(
+      "bind_run",
+      [forward](Arguments... arguments) {
+        const Run<Real> run = forward(arguments...);
+        const int64_t products = run.B * run.T * (run.I + run.H) * run.H * gates(run.cell.kind);
+        return bound(products, [run] { everystep::run<Real>(&run); }, arguments...);
       },
       names...);
   m.def(sizeof(Real) == 4 ? "run_together_float32" : "run_together_float64", [forward](nb::list calls) {
@@ -165,6 +190,25 @@ void product_arrays(In<Real> a, In<Real> packed, In<Real> bias, int activation, 
 }
 
 template <class Real>
+nb::object bind_product(In<Real> a, In<Real> packed, In<Real> bias, int activation, Out<Real> out) {
+  const auto M = static_cast<int64_t>(a.shape(0)), K = static_cast<int64_t>(a.shape(1));
+  const auto N = static_cast<int64_t>(out.shape(1));
+  const auto work = [=, a = a.data(), packed = packed.data(), bias = data(bias), out = out.data()] {
+    product<Real>(M, K, N, a, packed, bias, static_cast<Activation>(activation), out);
+  };
+  return bound(M * K * N, work, a, packed, bias, out);
+}
+
+template <class Real>
+nb::object bind_activate(int activation, In<Real> x, Out<Real> out) {
+  const auto n = static_cast<int64_t>(x.size());
+  const auto work = [=, x = x.data(), out = out.data()] {
+    activate<Real>(static_cast<Activation>(activation), n, x, out);
+  };
+  return bound(8 * n, work, x, out);
+}
+
+template <class Real>
 void activate_array(int activation, In<Real> x, Out<Real> out) {
   const nb::gil_scoped_release unlocked;
   activate<Real>(static_cast<Activation>(activation), static_cast<int64_t>(x.size()), x.data(), out.data());
@@ -189,6 +233,9 @@ void define(nb::module_& m) {
   m.def("pack_matrix", pack_matrix_array<Real>, strict("matrix"));
   m.def("product", product_arrays<Real>, strict("a"), strict("packed"), maybe("bias"), nb::arg("activation"),
         strict("out"));
+  m.def("bind_product", bind_product<Real>, strict("a"), strict("packed"), maybe("bias"), nb::arg("activation"),
+        strict("out"));
+  m.def("bind_activate", bind_activate<Real>, nb::arg("activation"), strict("x"), strict("out"));
   m.def("activate", activate_array<Real>, nb::arg("activation"), strict("x"), strict("out"));
 }
 
@@ -196,6 +243,7 @@ void define(nb::module_& m) {
 }  // namespace everystep
 
 NB_MODULE(_engine, m) {
+  nb::set_leak_warnings(false);  // a stream that lives as long as the process keeps its bound calls
   everystep::define<float>(m);
   everystep::define<double>(m);
   m.def("instruction_set", [] { return std::string(everystep::instruction_set()); });

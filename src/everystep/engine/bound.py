@@ -1,14 +1,14 @@
 """Calls of the engine whose arrays stay the same: checked once, then made again and again on what is in them by then.
 
 Each function takes arrays and returns a call without arguments, which reads the ones and writes the others, allocates
-nothing and returns None. It keeps the arrays alive. Two threads may not make one call at the same time.
+nothing and returns None. It is a function of the native module that holds the arrays' addresses and keeps them alive:
+no argument goes over. A short call keeps Python's lock. Two threads may not make one call at the same time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from everystep import _engine
 from everystep.engine.arguments import activation_code, check_states, run_arguments
@@ -55,7 +55,8 @@ def bound_step(
     if resets is None:
         arguments["reset"] = ()  # which nothing reads then; each array that goes over takes time
     g = None if gates is None else writeable("gates", check("gates", gates, (B, G, H), dtype))[:, None]
-    return partial(_engine.run, *arguments.values(), False, packed.data, None, None, g, None, last)
+    call: Bound = _engine.bind_run(*arguments.values(), False, packed.data, None, None, g, None, last)
+    return call
 
 
 def bound_product(a: Array, matrix: PackedMatrix, bias: Array | None, activation: str, out: Array) -> Bound:
@@ -67,7 +68,8 @@ def bound_product(a: Array, matrix: PackedMatrix, bias: Array | None, activation
     out = writeable("out", check("out", out, (*rows, N), dtype))
     M = math.prod(rows)
     code = activation_code("activation", activation)
-    return partial(_engine.product, a.reshape(M, K), matrix.data, bias, code, out.reshape(M, N))
+    call: Bound = _engine.bind_product(a.reshape(M, K), matrix.data, bias, code, out.reshape(M, N))
+    return call
 
 
 def bound_activation(name: str, x: Array, out: Array) -> Bound:
@@ -75,4 +77,5 @@ def bound_activation(name: str, x: Array, out: Array) -> Bound:
     check_float("x", x)
     x = check("x", x, x.shape, x.dtype)
     out = writeable("out", check("out", out, x.shape, x.dtype))
-    return partial(_engine.activate, activation_code("name", name), x.reshape(-1), out.reshape(-1))
+    call: Bound = _engine.bind_activate(activation_code("name", name), x.reshape(-1), out.reshape(-1))
+    return call
