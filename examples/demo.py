@@ -3,6 +3,7 @@
 1. A tutorial's four models on `return_sequences` and `return_state`, on NumPy alone, each explained in words.
 2. The same code on Keras: the same bits.
 3. A forecaster trained on a year of weather, judged beside simple rivals, moved to NumPy, and its memory drawn.
+4. The forecaster saved, and opened by a process without a framework, which streams real hours one by one.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def on_keras(saved: Path) -> None:
                 raise SystemExit(f"case {number} differs: the tutorial prints\n{case.printed}")
 
 
-def on_weather() -> None:
+def on_weather(save: Path) -> None:
     heading("3. A forecaster: New York's temperature over the next 24 hours")
     import forecaster
     import picture
@@ -80,6 +81,18 @@ def on_weather() -> None:
     weights = model.get_layer("lstm").get_weights()
     picture.draw(data.weather, weights, forecaster.index(12, 21), 3, forecaster.HISTORY, PICTURE)
     print(f"Its h, c and forget gate over three days: {PICTURE.relative_to(HERE.parent)}")
+    model.save(save)
+
+
+def streamed(saved: Path) -> None:
+    heading("4. The forecaster from its file, hour by hour, without a framework")
+    say(
+        f"""Keras saved it: {saved.stat().st_size:,} bytes. A fresh process, in which importing keras, jax, torch or
+        tensorflow is an error, opens the file and takes one hour of weather at a time. It has no window: what it knows
+        of the past is its state."""
+    )
+    command = [sys.executable, str(HERE / "stream_forecasts.py"), str(saved)]
+    subprocess.run([*command, "--without", "keras", "jax", "torch", "tensorflow"], check=True)
 
 
 def main() -> None:
@@ -88,7 +101,8 @@ def main() -> None:
         saved = Path(folder) / "numpy.npz"
         on_numpy(saved)
         on_keras(saved)
-    on_weather()
+        on_weather(Path(folder) / "forecaster.keras")
+        streamed(Path(folder) / "forecaster.keras")
     print(f"\nAll in {time.perf_counter() - started:.0f} s.")
 
 

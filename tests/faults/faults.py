@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cell_faults import CELL_FAULTS
+from cli_faults import CLI_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
 from oracle_faults import ORACLE_FAULTS
@@ -11,6 +12,7 @@ FAULTS = [
     *CELL_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
+    *CLI_FAULTS,
     # ---- Forward ----
     Fault(
         "a masked step carries c and forgets h",
