@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -34,6 +36,7 @@ def filter_of(*arguments: Any) -> Iterator[Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     try:
         yield process
@@ -48,6 +51,8 @@ def ask(process: Any, line: str) -> str:
     """The answer to one line, waited for before another is written."""
     process.stdin.write(line)
     process.stdin.flush()
+    ready, _, _ = select.select([process.stdout], [], [], 20)
+    assert ready, "no answer comes"
     answer = process.stdout.readline()
     assert isinstance(answer, str)
     return answer
