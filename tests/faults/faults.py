@@ -6,10 +6,12 @@ from cell_faults import CELL_FAULTS
 from cli_faults import CLI_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
+from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
+    *OPERATION_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
     *CLI_FAULTS,

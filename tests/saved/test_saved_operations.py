@@ -27,11 +27,13 @@ EXPRESSIONS = """
 x[:, -1] | x[:, 0] | x[:, 1:3, ::2] | x[..., 0] | x[..., ::-1] | x[:, None] | x[:, :, None, 1:] | x[:, -2:] | n[:, 1]
 x[:, :, 2:4] | x[:, 1:-1] | x[:, -1:, 0]
 x + y | x + 1 | 1 - x | x * 2 + y | 2 / p | x / p | x // 2 | x % 2 | p ** 2 | 2 ** x | p ** 0.5 | -x | abs(x)
-n + 1 | n * 1.5 | n / 2 | n // 2 | n % 2 | n - n | -n | abs(n) | n ** 2 | n * x[:, :, 0] | x + v[:, None] | x + TABLE[:, 0]
+n + 1 | n * 1.5 | n / 2 | n // 2 | n % 2 | n - n | -n | abs(n) | n ** 2 | n * x[:, :, 0] | x + v[:, None]
+x + TABLE[:, 0]
 (x > 0) + 1 | (x > 0) * 1.5 | x + TABLE[0, 0]
 x > 0 | x >= y | x < y | x <= 0 | x != 0 | n != 0 | ~(x > 0) | (x > 0) & (y > 0) | (x > 0) | (y > 0) | ops.equal(n, 2)
 ops.logical_xor(x > 0, y > 0) | ops.isnan(x / 0) | ops.isinf(x / 0) | ops.isfinite(x / 0) | ops.equal(x, y)
-ops.mean(x, axis=1) | ops.mean(x, -1, keepdims=True) | ops.mean(n, axis=1) | ops.sum(x, axis=1) | ops.sum(x, axis=(1, 2))
+ops.mean(x, axis=1) | ops.mean(x, -1, keepdims=True) | ops.mean(n, axis=1) | ops.sum(x, axis=1)
+ops.sum(x, axis=(1, 2))
 ops.sum(n, axis=1) | ops.sum(x > 0, axis=-1) | ops.prod(x, axis=1) | ops.prod(n, axis=1) | ops.max(x, axis=1)
 ops.max(x, axis=(1, 2), keepdims=True) | ops.max(x, axis=1, initial=0.5) | ops.min(n, axis=1) | ops.min(x, axis=-1)
 ops.amax(x, axis=1) | ops.amin(x, axis=1)
@@ -43,20 +45,25 @@ ops.expand_dims(x, (1, -1)) | ops.squeeze(x[:, :1], axis=1) | ops.squeeze(x[:, :
 ops.swapaxes(x, 1, 2) | ops.moveaxis(x, 2, 1) | ops.flip(x, axis=1) | ops.flip(x, axis=(1, 2)) | ops.roll(x, 2, axis=1)
 ops.stack([x, y], axis=1) | ops.stack([x, y, x], axis=-1) | ops.concatenate([x, y], axis=-1)
 ops.concatenate([x, n[:, :, None]], axis=2) | ops.concatenate([x, y], axis=1) | ops.take(x, [0, 2], axis=2)
-ops.take(TABLE, n, axis=0) | ops.take(x, 1, axis=1) | ops.repeat(x, 2, axis=1) | ops.tile(x, [1, 2, 1]) | ops.tile(x, (1, 1, 3))
+ops.take(TABLE, n, axis=0) | ops.take(x, 1, axis=1) | ops.repeat(x, 2, axis=1) | ops.tile(x, [1, 2, 1])
+ops.tile(x, (1, 1, 3))
 ops.pad(x, ((0, 0), (1, 0), (0, 2))) | ops.pad(x, ((0, 0), (1, 2), (0, 0)), constant_values=2.5)
 ops.pad(x, ((0, 0), (1, 2), (0, 0)), mode="reflect") | ops.one_hot(n, 4) | ops.one_hot(n, 3, axis=1, dtype="int32")
 ops.where(x > 0, x, y) | ops.where(x > 0, x, 0.0) | ops.where(n > 0, n, 7) | ops.where(n > 0, n, 0.5)
 ops.cast(n, "float32") | ops.cast(n, "float64") | ops.cast(x, "int32") | ops.cast(x, "bool") | ops.clip(x, -1, 0.5)
-ops.clip(n, 1, 2) | ops.clip(n, 0.5, 2) | ops.maximum(x, 0.5) | ops.maximum(x, y) | ops.minimum(n, 2) | ops.minimum(x, y)
-ops.exp(x) | ops.exp(n) | ops.expm1(x) | ops.log(p) | ops.log1p(p) | ops.log2(p) | ops.log10(p) | ops.sqrt(p) | ops.sqrt(n)
+ops.clip(n, 1, 2) | ops.clip(n, 0.5, 2) | ops.maximum(x, 0.5) | ops.maximum(x, y) | ops.minimum(n, 2)
+ops.minimum(x, y)
+ops.exp(x) | ops.exp(n) | ops.expm1(x) | ops.log(p) | ops.log1p(p) | ops.log2(p) | ops.log10(p) | ops.sqrt(p)
+ops.sqrt(n)
 ops.rsqrt(p) | ops.square(x) | ops.square(n) | ops.reciprocal(p) | ops.sin(x) | ops.cos(x) | ops.tan(x) | ops.arctan(x)
 ops.sinh(x) | ops.cosh(x) | ops.tanh(x) | ops.floor(x) | ops.ceil(x) | ops.round(x) | ops.round(x, 1) | ops.sign(x)
-ops.sign(n) | ops.absolute(n) | ops.sigmoid(x) | ops.relu(x) | ops.relu(n) | ops.relu6(x * 5) | ops.softplus(x) | ops.softsign(x)
+ops.sign(n) | ops.absolute(n) | ops.sigmoid(x) | ops.relu(x) | ops.relu(n) | ops.relu6(x * 5) | ops.softplus(x)
+ops.softsign(x)
 ops.silu(x) | ops.hard_sigmoid(x) | ops.leaky_relu(x, negative_slope=0.1) | ops.softmax(x) | ops.softmax(x, axis=1)
 ops.log_softmax(x) | ops.zeros_like(x) | ops.ones_like(x, dtype="int32") | ops.full_like(x, 3.0) | ops.stop_gradient(x)
 ops.divide(x, p) | ops.divide_no_nan(x, n[:, :, None]) | ops.power(p, y) | ops.negative(x)
-x @ ops.transpose(y, (0, 2, 1)) | ops.matmul(x, TABLE) | x @ TABLE | ops.matmul(ops.softmax(x @ ops.swapaxes(y, 1, 2)), y)
+x @ ops.transpose(y, (0, 2, 1)) | ops.matmul(x, TABLE) | x @ TABLE
+ops.matmul(ops.softmax(x @ ops.swapaxes(y, 1, 2)), y)
 ops.add(x1=x, x2=2) | ops.where(x > 0, x2=x, x1=y) | ops.maximum(x2=x, x1=0.25)
 """
 CASES = [

@@ -15,8 +15,7 @@ Config = dict[str, Any]
 class Operation:
     """What a graph is made of: a layer, or a function between the layers."""
 
-    module: str  # where Keras has it
-    takes_newest: bool = False  # whether, of a sequence, it returns the last step alone, without a time axis
+    module: ClassVar[str]  # where Keras has it
     read_as: Config | None = None  # of a registered class: {"module", "registered_name"} where it was read
 
     def __init__(self, name: str | None) -> None:
@@ -37,6 +36,11 @@ class Operation:
     def symbolic_outputs(self, *args: Any) -> Any:
         """Tensors that stand for what a call on the tensors in `args` returns."""
         raise NotImplementedError
+
+    @property
+    def takes_newest(self) -> bool:
+        """Whether, of a sequence, it returns the last step alone, without a time axis."""
+        return False
 
     def arguments(self, *args: Any, **kwargs: Any) -> list[Any]:
         """A call's arguments in order, of what is no layer."""

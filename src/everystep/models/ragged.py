@@ -138,13 +138,13 @@ def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozen
     for node in graph.nodes:
         layer = node.operation
         if not isinstance(layer, Layer):
-            steps = frozenset().union(*(found.get(id(tensor), frozenset()) for tensor in node.inputs))
-            if {one.padding for one in steps} - {"none"} and not _of_masks(node):
+            its = frozenset[Steps]().union(*(found.get(id(tensor), frozenset()) for tensor in node.inputs))
+            if {one.padding for one in its} - {"none"} and not _of_masks(node):
                 raise UnsupportedError(
                     f"operation {layer.name!r} ({layer.kind}) hands on no mask, as in Keras, so that what comes after "
                     "it would read the padding of a ragged batch. Pass sequences of one length at a time"
                 )
-            found |= {id(tensor): steps for tensor in node.outputs}
+            found |= {id(tensor): its for tensor in node.outputs}
             continue
         if not node.inputs:
             continue

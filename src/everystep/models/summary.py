@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from everystep.layers.operations import Function
+
 if TYPE_CHECKING:
     from everystep.models.model import Model
 
@@ -13,9 +15,12 @@ HEADER = ("Layer", "Type", "Returns", "Shape", "Parameters")
 def summary_text(model: Model) -> str:
     """One row for each tensor that a layer returns, and the number of parameters."""
     rows: list[tuple[str, ...]] = [HEADER]
-    for layer in model.layers:
-        first: Any = (layer.name, type(layer).__name__)
+    layer: Any
+    for layer in model.operations:
+        first: Any = (layer.name, layer.kind if isinstance(layer, Function) else type(layer).__name__)
         outputs = next(node for node in model.graph.nodes if node.operation is layer).outputs
+        if isinstance(layer, Function) and outputs[0].dtype == "bool":  # of a mask
+            continue
         names = layer.output_words()
         for number, tensor in enumerate(outputs):
             shape = f"({', '.join('?' if size is None else str(size) for size in tensor.shape)})"

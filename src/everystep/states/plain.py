@@ -21,7 +21,7 @@ SAME_AXES = ("Masking", "Dropout", "Activation", "Concatenate")
 
 def row(layer: Any, number: int, shape: Shape | None, given: tuple[str, ...]) -> Row:
     """The row of an output, of this shape if it is known; `given` are words for the axes of the layer's first input."""
-    name = type(layer).__name__
+    name = getattr(layer, "kind", None) or type(layer).__name__  # of a function between layers, its own
     kind = "recurrent layer, not described here," if hasattr(layer, "return_state") else "operation"
     what, equals, unless = KNOWN.get(name, (f"what the {kind} {name} returns", "", ""))
     if name == "Dense" and "steps" in given[:-1]:  # its last axis is the one that it multiplies

@@ -32,7 +32,6 @@ class Function(Operation):
     def __init__(self, kind: str, name: str | None = None, **options: Any) -> None:
         self._kind = kind
         self.about = KINDS[kind]
-        self.module = self.about.module  # type: ignore[misc]
         super().__init__(name)
         unknown = sorted(set(options) - set(self.about.options))
         if unknown:
@@ -105,7 +104,17 @@ class Function(Operation):
 
     def run(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """The result, of whole arrays."""
-        return self.about.run(*self.arguments(*args, **kwargs), **self.options), ()
+        return self._computed(self.arguments(*args, **kwargs)), ()
+
+    def _computed(self, given: list[Any]) -> Any:
+        try:
+            return self.about.run(*given, **self.options)
+        except EverystepError:
+            raise
+        except (TypeError, ValueError, LookupError, ArithmeticError) as error:  # of options that a file made up
+            raise OptionError(
+                f"operation {self.name!r} ({self.kind}) cannot be computed of its inputs with {self.options}: {error}"
+            ) from error
 
     def step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """The result for one time step: arrays that have no time axis are taken as sequences of one step."""
@@ -117,7 +126,7 @@ class Function(Operation):
                 raise UnsupportedError(
                     f"operation {self.name!r} ({self.kind}) cannot go one step at a time: {obstacle}"
                 )
-        found = self.about.run(*with_time, **self.options)
+        found = self._computed(with_time)
         return (found[:, 0] if stepped and not self.takes_newest else found), ()
 
     def as_sequences(self, given: list[Any]) -> tuple[list[Any], bool]:
@@ -160,10 +169,14 @@ class Function(Operation):
         if self.about.shape in RANKS_MEET and any(tensor.ndim != rank for tensor in tensors):
             return "its arrays have different numbers of axes, so that time would meet another axis"
         for value in given:
-            if isinstance(value, np.ndarray) and self.about.shape in RANKS_MEET and value.ndim >= rank - 1 > 0:
-                if value.shape[1 - rank] != 1:
-                    return "it takes a constant with a time axis of its own"
+            meets_time = isinstance(value, np.ndarray) and self.about.shape in RANKS_MEET and value.ndim >= rank - 1 > 0
+            if meets_time and value.shape[1 - rank] != 1:
+                return "it takes a constant with a time axis of its own"
         return None
+
+    def serialized(self) -> Config:
+        own = {"module": self.about.module, "class_name": self.kind, "registered_name": self.kind}
+        return {**own, "config": self.get_config()}
 
     def get_config(self) -> Config:
         return {"name": self.name, **{key: _listed(value) for key, value in self.options.items()}}
@@ -171,6 +184,10 @@ class Function(Operation):
     def output_words(self) -> list[str]:
         """As of a layer: what it returns, in a few words."""
         return ["output"]
+
+    def count_params(self) -> int:
+        """As of a layer: it has no weights."""
+        return 0
 
 
 ROWS_STAY = ("Reshape",)  # the rows stay one after the other

@@ -87,7 +87,7 @@ def float_dtype(*values: Any) -> str:
 
 
 def _dtype_of(value: Any) -> np.dtype[Any]:
-    found = np.dtype(getattr(value, "dtype", value))
+    found: np.dtype[Any] = np.dtype(getattr(value, "dtype", value))
     if found.name not in DTYPES:
         raise DtypeError(f"an operation takes {', '.join(DTYPES)}; got {found}")
     return found

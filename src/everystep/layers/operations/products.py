@@ -27,7 +27,8 @@ def _matmul(x1: Any, x2: Any) -> Any:
     """Term by term in the order of the axis that is summed over, for the bits of a row not to depend on others."""
     dtype = _dtype(x1, x2)
     a, b = as_dtype(x1, dtype), as_dtype(x2, dtype)
-    found = np.zeros(_shape(a.shape, b.shape), dtype)
+    shape: Any = _shape(a.shape, b.shape)
+    found = np.zeros(shape, dtype)
     with np.errstate(all="ignore"):
         for k in range(a.shape[-1]):
             found += a[..., :, k, None] * b[..., k, None, :]

@@ -208,7 +208,7 @@ def _tile(x: Array, repeats: Any) -> Any:
 
 
 def _widths(x: Shape, pad_width: Any) -> list[tuple[int, int]]:
-    given = [pad_width] if isinstance(pad_width, int) else list(pad_width)
+    given: list[Any] = [pad_width] if isinstance(pad_width, int) else list(pad_width)
     if all(isinstance(one, int) for one in given):
         given = [tuple(given * (2 // len(given)))] * len(x)
     elif len(given) == 1:
