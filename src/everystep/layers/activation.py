@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import Array
-from everystep.layers.activations import activate, activation_name
+from everystep.layers.activations import activate, activation_name, size_after
 from everystep.layers.base import Layer
 
 
 class Activation(Layer):
-    """Keras's Activation: an activation of each number, or of each row along the last axis (softmax, log_softmax).
+    """Keras's Activation: an activation of each number, or of each row along the last axis (softmax, log_softmax,
+    sparsemax, and glu, which halves it).
 
     Args:
         activation: by name.
@@ -27,3 +28,6 @@ class Activation(Layer):
 
     def apply(self, inputs: Array) -> Array:
         return activate(self.activation, np.ascontiguousarray(inputs))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], size_after(self.activation, input_shape[-1])) if input_shape else input_shape

@@ -9,9 +9,9 @@ import numpy as np
 from everystep import engine
 from everystep.cells import ACTIVATION_ALIASES, ACTIVATIONS
 from everystep.engine import Array
-from everystep.errors import UnsupportedError
+from everystep.errors import ShapeError, UnsupportedError
 
-ALONG_LAST_AXIS = ("softmax", "log_softmax")
+ALONG_LAST_AXIS = ("softmax", "log_softmax", "sparsemax", "glu")
 REGISTERED = {"everystep>hard_sigmoid_keras2": "hard_sigmoid_keras2"}  # a function of everystep.keras -> its name
 
 
@@ -46,13 +46,51 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
 
 
 def activate(name: str, x: Array) -> Array:
-    """The activation of x, float32 or float64, contiguous; the bits of a row do not depend on the others."""
+    """The activation of x, float32 or float64, contiguous; the bits of a row do not depend on the others.
+
+    Raises:
+        ShapeError: glu of a last axis that has no two halves.
+    """
     if name not in ALONG_LAST_AXIS:
         return engine.activate(name, x)
+    if name == "glu":
+        return _glu(x)
     if not x.shape[-1]:
         return x
+    if name == "sparsemax":
+        return _sparsemax(x)
     shifted = x - x.max(axis=-1, keepdims=True)
     exponentials = engine.activate("exponential", shifted)
     total = exponentials.sum(axis=-1, keepdims=True)
     found: Array = shifted - np.log(total) if name == "log_softmax" else exponentials / total
     return found
+
+
+def size_after(name: str, size: int | None) -> int | None:
+    """Of the last axis: glu halves it."""
+    return size // 2 if name == "glu" and size is not None else size
+
+
+def _glu(x: Array) -> Array:
+    """a sigmoid(b), where a and b are the halves along the last axis (Dauphin et al., 2017)."""
+    size = x.shape[-1]
+    if size % 2:
+        raise ShapeError(f"glu takes two halves along the last axis; got {x.shape}, whose last size is odd")
+    return np.asarray(x[..., : size // 2] * engine.activate("sigmoid", np.ascontiguousarray(x[..., size // 2 :])))
+
+
+def _sparsemax(x: Array) -> Array:
+    """max(x - tau, 0), with tau as Keras 3.15.1 has it.
+
+    The support is that of Martins & Astudillo (2016): the k largest numbers, as long as each is above (the sum of all
+    up to it - 1) / its rank. Their tau is (the sum of the k - 1) / k; Keras's is (the sum of the k sums - 1) / k, so
+    that what comes does not add up to 1 where k > 1. The numbers here are Keras's.
+    """
+    ordered = np.sort(x, axis=-1)[..., ::-1]
+    sums = np.cumsum(ordered, axis=-1)
+    one, zero = np.ones((), x.dtype), np.zeros((), x.dtype)
+    ranks = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    support = ordered - (sums - one) / ranks > 0
+    k = support.sum(axis=-1, keepdims=True).astype(x.dtype)
+    inside = np.ascontiguousarray(np.where(support, sums, zero))
+    return np.maximum(x - (inside.sum(axis=-1, keepdims=True) - one) / k, zero)

@@ -64,8 +64,14 @@ class Layer(Operation):
     module: ClassVar[str] = "keras.layers"
     our_module: ClassVar[str | None] = None  # where everystep.keras has a class of its own of this name
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
+    call_flags: ClassVar[tuple[str, ...]] = ()  # of those, what is True or False and no array
+    mask_arguments: ClassVar[tuple[str, ...]] = ()  # of those, arrays NAME whose own mask the call takes as NAME_mask
     passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: bool = False  # whether inputs may be of another dtype than the layer
+    own_clock: bool = (
+        False  # whether only some steps complete an output; the state's last array, `fresh` (B) bool, says
+    )
+    # of which rows the newest step did. The others keep the last complete output, NaN before the first: see windows.py
     config_names: ClassVar[tuple[str, ...]] = ()  # the arguments, kept as attributes, in the order of Keras's config
 
     def __init__(
@@ -188,10 +194,13 @@ class Layer(Operation):
 
     # ---- Weights ----
 
-    def add_weight(self, name: str, shape: tuple[int, ...], draw: Callable[[tuple[int, ...], str], Array]) -> None:
-        """Adds a weight; `draw` gives its first numbers."""
+    def add_weight(
+        self, name: str, shape: tuple[int, ...], draw: Callable[[tuple[int, ...], str], Array], dtype: str | None = None
+    ) -> None:
+        """Adds a weight; `draw` gives its first numbers. Its dtype is the layer's unless it is given."""
+        dtype = self.dtype if dtype is None else dtype
         drawn = not _WITHOUT_NUMBERS.get()
-        self._weights[name] = draw(shape, self.dtype) if drawn else np.broadcast_to(np.zeros((), self.dtype), shape)
+        self._weights[name] = draw(shape, dtype) if drawn else np.broadcast_to(np.zeros((), dtype), shape)
 
     @property
     def built(self) -> bool:
@@ -234,7 +243,9 @@ class Layer(Operation):
                 raise ShapeError(f"layer {self.name!r}: {name} must be of shape {old.shape}; got {new.shape}")
             if new.dtype.kind not in "biuf":
                 raise DtypeError(f"layer {self.name!r}: {name} must hold real numbers; got {new.dtype}")
-            taken[name] = np.array(new, self.dtype, order="C")
+            if old.dtype.kind == "i":  # a count, which is not rounded
+                new = converted(f"layer {self.name!r}: {name}", new, str(old.dtype))
+            taken[name] = np.array(new, old.dtype, order="C")
         self._weights = taken
         self.weights_version += 1
         self.weights_changed()
@@ -264,15 +275,23 @@ class Layer(Operation):
         call = self.bind(args, kwargs)
         if has_tensor(args, kwargs):
             return self._call_symbolically(call, args, kwargs)
-        call = {name: map_leaves(self._converted, value) for name, value in call.items() if value is not None}
+        call = {
+            name: value if name in self.call_flags else map_leaves(self._converted, value)
+            for name, value in call.items()
+            if value is not None
+        }
+        self.ensure_built_for(call)
         inputs = call.pop(self.call_arguments[0])
-        self.ensure_built(inputs)
         return self.run(inputs, **call)[0]
 
     def ensure_built(self, inputs: Any) -> None:
         """Checks these arrays or tensors, and builds the layer for them unless it is built."""
         self.check(inputs)
         self.build_once(shapes_of(inputs))
+
+    def ensure_built_for(self, call: dict[str, Any]) -> None:
+        """`ensure_built` for a call; a layer of several arrays looks at all of them."""
+        self.ensure_built(call[self.call_arguments[0]])
 
     def build_once(self, input_shape: Any) -> None:
         """Builds the layer for inputs of this shape unless it is built."""
@@ -321,6 +340,9 @@ class Layer(Operation):
             if name in call:
                 raise OptionError(f"layer {self.name!r} was given {name} twice")
             call[name] = value
+        for name in self.call_flags:
+            if not isinstance(call.get(name), (bool, type(None))):
+                raise OptionError(f"layer {self.name!r}: {name} must be True or False; got {call[name]!r}")
         if call.pop("training", None):
             raise UnsupportedError(
                 f"layer {self.name!r} was called with training=True, and only runs. "
@@ -333,7 +355,7 @@ class Layer(Operation):
     def _call_symbolically(self, call: dict[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         inputs = call[self.call_arguments[0]]
         for name, value in call.items():
-            for leaf in flatten(value):
+            for leaf in flatten(value) if name not in self.call_flags else ():
                 if not isinstance(leaf, Tensor) and (leaf is not None or value is inputs):
                     raise GraphError(
                         f"layer {self.name!r} was called with symbolic tensors, and with a {type(leaf).__name__} in "
@@ -344,13 +366,13 @@ class Layer(Operation):
             mask = call["mask"]
         elif self.takes_implicit_mask(call) and has_tensor(mask) and self.enters_mask(args, kwargs):
             kwargs = {**kwargs, "mask": mask}
-        self.ensure_built(inputs)
+        self.ensure_built_for(call)
         self.check_call(call)
-        outputs = self.symbolic_outputs(inputs)
+        outputs = self.symbolic_call(call)
         if self.passes_mask:
             masks = self.compute_mask(inputs, mask)
             if masks is not None:
-                for tensor, its_mask in zip(flatten(outputs), flatten(masks), strict=True):
+                for tensor, its_mask in zip(flatten(outputs), flatten(masks), strict=False):  # the first outputs'
                     tensor.mask = its_mask
         Node(self, args, kwargs, outputs)
         return outputs
@@ -361,6 +383,10 @@ class Layer(Operation):
         As in Keras; it makes no difference to what runs, but it does to the order of the model's layers.
         """
         return not kwargs and len(args) == 1 and isinstance(args[0], Tensor)
+
+    def symbolic_call(self, call: dict[str, Any]) -> Any:
+        """Tensors that stand for what a call returns, whose other arguments may say how many."""
+        return self.symbolic_outputs(call[self.call_arguments[0]])
 
     def symbolic_outputs(self, inputs: Any) -> Any:
         shapes = self.compute_output_shape(shapes_of(inputs))

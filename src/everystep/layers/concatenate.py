@@ -86,3 +86,8 @@ class Concatenate(Layer):
 
     def output_dtype(self, inputs: Any) -> str:
         return str(inputs[0].dtype)
+
+
+def concatenate(inputs: Any, axis: int = -1, **options: Any) -> Any:
+    """Of a list: `Concatenate(axis, **options)(inputs)`."""
+    return Concatenate(axis=axis, **options)(inputs)

@@ -9,7 +9,7 @@ import numpy as np
 from everystep import engine
 from everystep.engine import Array, PackedMatrix
 from everystep.errors import ShapeError
-from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name
+from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name, size_after
 from everystep.layers.base import Layer
 from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
@@ -111,4 +111,4 @@ class Dense(Layer):
         return y if joined else activate(self.activation, y)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (*input_shape[:-1], self.units)
+        return (*input_shape[:-1], size_after(self.activation, self.units))

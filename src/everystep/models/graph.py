@@ -78,11 +78,13 @@ class Graph:
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
                 mask = map_leaves(lambda t: their_masks.get(id(t)), call[operation.call_arguments[0]])
+                own = {f"{name}_mask": their_masks.get(id(call.get(name))) for name in operation.mask_arguments}
                 call = {name: _filled(found, given) for name, given in call.items()}
+                call = own | {name: value for name, value in call.items() if value is not None}
                 outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
                 after[place] = state
                 if its_masks is not None:
-                    for tensor, mask in zip(node.outputs, flatten(its_masks), strict=True):
+                    for tensor, mask in zip(node.outputs, flatten(its_masks), strict=False):
                         their_masks[id(tensor)] = mask
             else:
                 outputs, _ = getattr(operation, verb)(*_filled(found, node.args), **_filled(found, node.kwargs))
@@ -99,7 +101,7 @@ class Graph:
                 continue
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
-                outputs = operation.symbolic_outputs(_filled(found, call[operation.call_arguments[0]]))
+                outputs = operation.symbolic_call({name: _filled(found, given) for name, given in call.items()})
             else:
                 outputs = operation.symbolic_outputs(*_filled(found, node.args), **_filled(found, node.kwargs))
             found |= {id(old): new for old, new in zip(node.outputs, flatten(outputs), strict=True)}
