@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from cli_cases import I, ran, refused, saved, states
 
 import everystep
+from everystep.saved.keras3_changes import keras3_changes
+
+
+def assert_close(stock: Any, ours: Any) -> None:
+    """Three steps, of sums of eight numbers each, in float32 and in another order; all outputs are below 1."""
+    np.testing.assert_allclose(stock, ours, rtol=0, atol=3 * 16 * np.finfo(np.float32).eps)
 
 
 def test_explain_prints_what_explain_says(tmp_path: Path) -> None:
@@ -29,7 +38,38 @@ def test_convert_writes_what_keras_opens(tmp_path: Path) -> None:
     theirs = keras.saving.load_model(tmp_path / "new.keras").predict(x, verbose=0)
     for new, old, stock in zip(ours, model.predict(x), theirs, strict=True):
         np.testing.assert_array_equal(new, old)
-        np.testing.assert_allclose(stock, old, rtol=0, atol=3 * 16 * np.finfo(np.float32).eps)  # T products of H+I
+        assert_close(stock, old)
+
+
+def old_file(path: Path) -> None:
+    """What Keras 2.2.4 wrote of an LSTM, whose gates were hard_sigmoid's by default."""
+    rng = np.random.default_rng(6)
+    weights = {"kernel": (I, 16), "recurrent_kernel": (4, 16), "bias": (16,)}
+    layer = {"name": "lstm_1", "units": 4, "batch_input_shape": [None, None, I], "recurrent_activation": "hard_sigmoid"}
+    config = {"name": "sequential_1", "layers": [{"class_name": "LSTM", "config": layer}]}
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = b"2.2.4", b"tensorflow"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config}).encode()
+        root = file.create_group("model_weights")
+        root.attrs["keras_version"], root.attrs["backend"] = b"2.2.4", b"tensorflow"
+        root.attrs["layer_names"] = [b"lstm_1"]
+        group = root.create_group("lstm_1")
+        group.attrs["weight_names"] = [f"lstm_1/{name}:0".encode() for name in weights]
+        for name, shape in weights.items():
+            group[f"lstm_1/{name}:0"] = rng.normal(size=shape).astype(np.float32)
+
+
+def test_convert_moves_a_file_of_keras_2_and_says_what_changes(tmp_path: Path) -> None:
+    keras = pytest.importorskip("keras")
+    old_file(tmp_path / "old.h5")
+    printed = ran("convert", tmp_path / "old.h5", tmp_path / "new.keras")
+    model = everystep.load_model(tmp_path / "old.h5")
+    assert printed.splitlines() == [*keras3_changes(model), f"{tmp_path / 'new.keras'} written"]
+    assert "layer 'lstm_1': recurrent_activation" in printed
+    x = np.random.default_rng(5).normal(size=(2, 3, I)).astype(np.float32)
+    stock = keras.saving.load_model(tmp_path / "new.keras").predict(x, verbose=0)
+    assert np.abs(stock).max() > 0.01
+    assert_close(stock, model.predict(x))
 
 
 def test_convert_writes_over_nothing(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ CLI_FAULTS = [
     ),
     Fault(
         "everystep predict: a result that fails takes the place of the old one",
-        "src/everystep/cli/files.py",
-        '    unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")\n',
-        "    unfinished = target\n",
+        "src/everystep/saved/replaced.py",
+        'unfinished = f"{path}.{os.getpid()}.part"',
+        "unfinished = path",
         PREDICT,
     ),
     Fault(

@@ -14,10 +14,15 @@ from everystep.cli.files import require_new
 def convert(old: str, new: str, force: bool) -> None:
     """Write the model of the file OLD to NEW, a .keras file that Keras 3 opens.
 
-    OLD is any file that everystep loads. Nothing in it is executed. NEW appears once it is complete.
+    OLD is any file that everystep loads. Nothing in it is executed. What NEW must say otherwise than OLD, so that
+    Keras 3 computes the same, is printed. NEW appears once it is complete.
     """
     import everystep
+    from everystep.saved.keras3_changes import keras3_changes
 
     require_new(new, force)
-    everystep.load_model(old).save(new)
+    model = everystep.load_model(old)
+    model.save(new)
+    for change in keras3_changes(model):
+        click.echo(change)
     click.echo(f"{new} written")

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 import click
 
 from everystep.cli.arrays import Arrays, OneArray, open_npy, open_npz
-from everystep.cli.files import require_new, whole
+from everystep.cli.files import require_new
 from everystep.cli.outputs import pairs
 from everystep.cli.table_results import CsvTable, ParquetTable
 from everystep.cli.tables import TableRows
 from everystep.errors import FileError, OptionError, ShapeError
 from everystep.layers.tensor import Tensor
+from everystep.saved.replaced import replaced
 
 RESULTS = {".npy": OneArray, ".npz": Arrays, ".csv": CsvTable, ".parquet": ParquetTable}
 TABLES = (".csv", ".parquet")
@@ -69,8 +70,8 @@ def predict(
     make = _result_type(result)
     rows = next((source.rows for source in sources if source.rows is not None), None)
     shown = sys.stderr.isatty() if progress is None else progress
-    with whole(result) as path, progress_bar(shown, rows) as bar:
-        writer = make(path, list(chosen), by)
+    with replaced(result) as path, progress_bar(shown, rows) as bar:
+        writer = make(Path(path), list(chosen), by)
         for batch, ids in _batches(sources, [tensor.name for tensor in its.inputs], batch_size):
             returned = part.predict(batch if len(batch) > 1 else batch[0])
             writer.write(returned if len(chosen) > 1 else [returned], ids)

@@ -11,11 +11,11 @@ from typing import IO, Any
 import click
 
 from everystep.cli.arrays import open_npy
-from everystep.cli.files import whole
 from everystep.cli.interrupts import Interrupted, Interrupts
 from everystep.cli.lines import answer, parse
 from everystep.cli.outputs import output_names, pairs
 from everystep.errors import EverystepError, FileError, OptionError
+from everystep.saved.replaced import replaced
 
 LONGEST = 1 << 24  # bytes of a line
 # What a line that is wrong raises: JSON, Unicode and NumPy raise kinds of ValueError, deep brackets RecursionError.
@@ -67,8 +67,8 @@ def step(model: str, state: str | None, static: tuple[str, ...], batch_size: int
         sys.exit(141)  # as a shell says it of programs that SIGPIPE ends
     finally:
         if state is not None:
-            with whole(state) as path:
-                path.write_bytes(stream.to_bytes())
+            with replaced(state) as path:
+                Path(path).write_bytes(stream.to_bytes())
 
 
 def _open(model: Any, state: str | None, static: dict[str, Any], batch_size: int) -> Any:
