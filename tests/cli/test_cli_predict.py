@@ -421,3 +421,20 @@ def test_progress_without_tqdm_is_an_error(monkeypatch: Any, tmp_path: Path) -> 
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(everystep.errors.DependencyError, match="pip install tqdm"):
         model.predict(np.zeros((1, 2, I)), progress=True)
+
+
+def test_dictionaries_of_inputs_and_outputs(tmp_path: Path) -> None:
+    x, z = everystep.Input((None, I), name="x"), everystep.Input((None, I), name="z")
+    layer = everystep.layers.LSTM(2)
+    two = everystep.Model({"b": x, "a": z}, {"second": layer(z), "first": layer(x)})
+    path, model = saved(two, tmp_path)
+    one, other = rng.normal(size=(2, 3, 4, I)).astype(np.float32)
+    np.savez(tmp_path / "in.npz", x=one, z=other)
+    ran("predict", path, tmp_path / "in.npz", "-o", tmp_path / "y.npz", "--batch-size", 2)
+    expected = model.predict({"b": one, "a": other})
+    with np.load(tmp_path / "y.npz") as y:
+        assert y.files == ["first", "second"]
+        for name in y.files:
+            same(y[name], expected[name])
+    ran("predict", path, tmp_path / "in.npz", "-o", tmp_path / "y.npy", "--output", "second")
+    same(np.load(tmp_path / "y.npy"), expected["second"])
