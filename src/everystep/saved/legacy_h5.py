@@ -52,7 +52,7 @@ def load_legacy_h5(data: bytes, where: str) -> Model:
     with open_hdf5(data, where) as file:
         text = read_strings(file, "model_config", data)
         if text is None:
-            if is_legacy(file):
+            if is_legacy(file) or "layers" in file or "_layer_checkpoint_dependencies" in file:
                 raise FileError(
                     "it holds weights alone, and not the model that they are of. Build the model, or make it with "
                     "everystep.models.model_from_json, and call model.load_weights on this file"
