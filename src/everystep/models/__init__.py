@@ -1,13 +1,21 @@
 """Keras's models on NumPy and everystep's engine."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
-from everystep.models.stream import Stream
+
+if TYPE_CHECKING:
+    from everystep.models.stream import Stream
 
 __all__ = ["Model", "Sequential", "Stream", "model_from_json"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Stream":  # imported when it is first used: a model that only predicts starts without
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("everystep.models.stream").Stream
 
 
 def model_from_json(text: str) -> Any:

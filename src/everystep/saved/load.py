@@ -8,7 +8,6 @@ from os import PathLike
 from everystep.errors import FileError, OptionError
 from everystep.models import Model
 from everystep.saved.keras_archive import load_archive, read_weights
-from everystep.saved.legacy_h5 import is_legacy, load_legacy_h5, load_legacy_weights
 from everystep.saved.safe_hdf5 import open_hdf5
 from everystep.saved.safe_zip import read_archive
 
@@ -31,12 +30,16 @@ def load_model(path: str | PathLike[str], *, max_bytes: int = CAP) -> Model:
             is a directory, a SavedModel.
     """
     if _kind(path) == HDF5:
+        from everystep.saved.legacy_h5 import load_legacy_h5  # when it is needed: a .keras file starts faster
+
         return load_legacy_h5(_read(path, max_bytes), repr(str(path)))
     return load_archive(path, max_bytes)
 
 
 def load_weights(model: Model, path: str | PathLike[str], by_name: bool = False, max_bytes: int = CAP) -> None:
     """Gives a built model the weights in a file; see `Model.load_weights`."""
+    from everystep.saved.legacy_h5 import is_legacy, load_legacy_weights
+
     where = repr(str(path))
     if _kind(path) == ZIP:
         data, where = read_archive(path, max_bytes)["model.weights.h5"], f"model.weights.h5 of {where}"
