@@ -40,9 +40,9 @@ OPERATION_FAULTS = [
     Fault(
         "operations: arguments by keyword in the order in which they come",
         f"{_AT}/function.py",
-        "return [given.get(name) for name in names if",
-        "return [*given.values()] if kwargs else [given.get(name) for name in names if",
-        _FILES,
+        "return [given[name] for name in names if name in given]",
+        "return [*given.values()]",
+        _STEPS,
     ),
     Fault(
         "operations: a sum takes the kept axes for the summed ones where there are several",

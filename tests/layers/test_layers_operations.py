@@ -11,6 +11,7 @@ import pytest
 from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
 from everystep.layers import Input
 from everystep.layers.operations import Function
+from everystep.models import Model
 
 B, T, K = 2, 3, 4
 RNG = np.random.default_rng(50)
@@ -95,3 +96,10 @@ def test_what_is_not_known_is_refused() -> None:
         Function("Mean", axis=3)(Input((3, 2)))
     with pytest.raises(DtypeError, match="no dtype for uint64, int64 together"):
         Function("Add")(Input((3,), dtype="uint64"), Input((3,), dtype="int64"))
+
+
+def test_arguments_by_keyword() -> None:
+    x, y = Input((T, K), name="x"), Input((T, K), name="y")
+    model = Model([x, y], Function("Subtract")(x2=x, x1=y))
+    np.testing.assert_array_equal(model.predict([X, X * 3]), X * 2)
+    np.testing.assert_array_equal(Model.from_config(model.get_config()).predict([X, X * 3]), X * 2)

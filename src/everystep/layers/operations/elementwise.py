@@ -129,6 +129,16 @@ def _identity(x: Any) -> Any:
     return np.asarray(x)
 
 
+AS_IT_IS = ("dtype", "sparse", "ragged")  # options of ConvertToTensor, which change nothing where they are not given
+
+
+def _as_it_is(x: Any, **options: Any) -> Any:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise UnsupportedError(f"ConvertToTensor with {', '.join(given)} is not supported; supported is one without")
+    return np.asarray(x)
+
+
 # ---- Activations: the engine's, in its bits ----
 
 
@@ -244,6 +254,7 @@ ELEMENTWISE: dict[str, Kind] = {
     "Tanh": _activation("tanh")._replace(module=NUMPY),
     **_in(CORE, Cast=Kind(_cast, unchanged, _cast_dtype, options={"dtype": None})),
     **_in(CORE, StopGradient=Kind(_identity, unchanged, first_dtype)),
+    **_in(CORE, ConvertToTensor=Kind(_as_it_is, unchanged, first_dtype, options=dict.fromkeys(AS_IT_IS))),
     **_in(MATH, Rsqrt=Kind(_rsqrt, unchanged, float_dtype)),
     **_in(NN, Relu=Kind(_relu, unchanged, first_dtype)),
     **_in(NN, LeakyRelu=Kind(_leaky_relu, unchanged, _float_of, options={"negative_slope": 0.2})),

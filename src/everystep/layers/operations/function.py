@@ -80,7 +80,7 @@ class Function(Operation):
                 f"operation {self.name!r} ({self.kind}) takes {', '.join(names)}, the first {self.about.needed} at "
                 f"least; got {came}"
             )
-        return [given.get(name) for name in names if name in given or name in names[: self.about.needed]]
+        return [given[name] for name in names if name in given]
 
     def symbolic_outputs(self, *args: Any, **kwargs: Any) -> Tensor:
         """A tensor that stands for the result."""
