@@ -62,7 +62,7 @@ class Stream:
         self._only = self._buffers[0] if len(self._buffers) == 1 else None
         self._plan = Plan(model, self.batch_size, inputs, known)
         self._steps = self._plan.steps
-        self._outputs = [value.array for value in self._plan.outputs]
+        self._outputs = self._plan.shown
         packed = self.model._packed(self._outputs)
         self._y: Array | None = packed if isinstance(packed, np.ndarray) else None  # the only output, if there is one
         self._states = stream_state.named(self._plan.calls)
@@ -140,6 +140,7 @@ class Stream:
             found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
             if call.own_state is not None:
                 after += zip(flatten(call.state), flatten(state), strict=True)
+                after += call.held_after(outputs)
         for old, new in after:
             np.copyto(old, new)
         self.steps += lengths.pop()

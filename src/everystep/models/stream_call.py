@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from everystep.layers.base import Layer, State
 from everystep.layers.operation import Operation
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Array
+from everystep.models.stream_clock import Clock
 
 
 @dataclass(eq=False)
@@ -26,12 +29,25 @@ class Value:
         array: its numbers, of the newest step if it is timed; always the same array.
         constant, timed: see above.
         after_state: whether it follows from a state.
+        clock: when a new step of it is there; None: at every step of the stream, or it is not timed.
     """
 
     array: Array
     constant: bool = False
     timed: bool = False
     after_state: bool = False
+    clock: Clock | None = None
+
+
+ARRIVED = "arrived"
+
+
+class Held(NamedTuple):
+    """A state: its name, now, in an array that stays, and as it is at the start of a sequence."""
+
+    name: str
+    now: Array
+    first: Array
 
 
 @dataclass(eq=False)
@@ -46,6 +62,9 @@ class Call:
         verb: "step" if it has a time axis, or "run" on what has none.
         state: arrays that stay, of a step.
         first_state: what they are at the start of a sequence.
+        clock: of the steps that it takes.
+        own_clock: of those that it returns, where the layer has its own.
+        held: what a stream must know beside the state: outputs that stay until there is a new step, and `arrived`.
         outputs, masks: values, flat.
     """
 
@@ -57,6 +76,9 @@ class Call:
     verb: str = "run"
     state: State = ()
     first_state: State = ()
+    clock: Clock | None = None
+    own_clock: Clock | None = None
+    held: list[Held] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     masks: list[Value | None] = field(default_factory=list)
 
@@ -89,6 +111,30 @@ class Call:
             return [None] * count
         masks = flatten(self.operation.compute_mask(filled(read, self.inputs), filled(read, self.mask)))
         return masks if len(masks) == count else [None] * count
+
+    def held_after(self, outputs: list[Array]) -> list[tuple[Array, Array]]:
+        """What is held, each array with what it is after a run that returned these outputs."""
+        found = []
+        for held in self.held:
+            if held.name == ARRIVED:
+                output = outputs[0]
+                new = held.now | bool(output.shape[1])
+            else:
+                place = next(k for k, value in enumerate(self.outputs) if value.array is held.now)
+                output, timed = outputs[place], self.outputs[place].timed
+                new = output if not timed else output[:, -1] if output.shape[1] else held.now
+            found.append((held.now, np.asarray(new)))
+        return found
+
+    def all_held(self) -> list[Held]:
+        """The state's arrays and what is held beside them."""
+        own = zip(
+            self.state_names() if self.own_state is not None else [],
+            flatten(self.state),
+            flatten(self.first_state),
+            strict=True,
+        )
+        return [*(Held(*one) for one in own), *self.held]
 
     def state_names(self) -> list[str]:
         """One for each array of the state."""

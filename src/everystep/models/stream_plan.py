@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from everystep.errors import ShapeError
 from everystep.layers.base import Layer
 from everystep.layers.bound import Bound, bound_mask, bound_step
 from everystep.layers.structure import flatten, map_leaves, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models.graph import Graph
 from everystep.models.model import Model
-from everystep.models.stream_call import Call, Value, filled, newest, values_in
+from everystep.models.stream_call import ARRIVED, Call, Held, Value, filled, newest, values_in
 from everystep.models.stream_check import check_streamable, time_axes
+from everystep.models.stream_clock import Clock, absent, key_after, note_arrival, only_fresh, show
 
 
 class Plan:
@@ -31,6 +33,7 @@ class Plan:
             before any that changes a state.
         steps: what to do at each step.
         outputs: of the model, flat.
+        shown: their arrays, with NaN where a row has no step of them yet.
 
     Raises:
         UnsupportedError: a layer cannot go one step at a time.
@@ -44,6 +47,7 @@ class Plan:
         self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
         self.steps = self._needed_steps()
+        self.shown = [self._shown(value) for value in self.outputs]
         self.calls.sort(key=lambda call: call.after_state)
 
     def _graph(
@@ -60,7 +64,9 @@ class Plan:
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
                 mask = map_leaves(partial(_mask_of, masked), call[operation.call_arguments[0]])
+                own = {f"{key}_mask": masked.get(id(call.get(key))) for key in operation.mask_arguments}
                 call = {key: _looked_up(found, given) for key, given in call.items()}
+                call = own | {key: given for key, given in call.items() if given is not None}
                 outputs, its_masks = self._layer(operation, name, call, mask)
             else:
                 given = operation.arguments(*node.args, **node.kwargs)
@@ -99,14 +105,33 @@ class Plan:
                 call.first_state = first if given is None else pack(first, [value.array for value in flatten(given)])
                 call.state = map_leaves(lambda array: np.array(array, order="C"), call.first_state)
             in_time = time_axes(call, self.B)
-        self._bound.append((call, *_bound(call)))
+            self._set_clocks(call)
+        steps, mask_steps = _bound(call)
+        if in_time is not None and call.own_state is not None:
+            steps = _in_time(call, steps, in_time)
+        self._bound.append((call, steps, mask_steps))
         for results in (call.outputs, call.masks):
             for place, value in enumerate(results):
                 if value is not None and value not in values:
                     value.timed = in_time is not None and in_time[place]
                     value.after_state = call.after_state
+                    value.clock = (call.own_clock or call.clock) if value.timed else None
         self.calls.append(call)
         return call.outputs, call.masks
+
+    def _set_clocks(self, call: Call) -> None:
+        call.clock = next((value.clock for value in call.values if value.timed), None)
+        if isinstance(call.operation, Layer) and call.operation.own_clock:
+            fresh, arrived = flatten(call.state)[-1], np.zeros(self.B, bool)
+            call.own_clock = Clock(key_after(call.operation, call.clock), fresh, arrived)
+            call.held.append(Held(ARRIVED, arrived, arrived.copy()))
+
+    def _shown(self, value: Value) -> Array:
+        if value.clock is None:
+            return value.array
+        shown = np.full_like(value.array, absent(value.array))
+        self.steps.append(partial(show, value.array, value.clock, shown))
+        return shown
 
     def _needed_steps(self) -> list[Bound]:
         """What the states and the outputs need: of the masks that every layer hands on few are looked at."""
@@ -170,6 +195,40 @@ def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
         return steps, [partial(_mask_again, call)]
     call.masks = [Value(bound.outputs)]
     return steps, bound.calls
+
+
+def _in_time(call: Call, steps: list[Bound], in_time: list[bool]) -> list[Bound]:
+    """The steps of a call with a state, so that they change only the rows that have a new step."""
+    own, states = call.own_clock, flatten(call.state)
+    if call.clock is not None:
+        others = {id(array): None for array in states}
+        first = _of_nothing(call, in_time)
+        for place, value in enumerate(call.outputs):
+            if id(value.array) not in others:
+                np.copyto(value.array, first[place])
+                call.held.append(Held(f"output_{place}", value.array, first[place]))
+        kept = [*(states[:-1] if own is not None else states), *(h.now for h in call.held if h.name != ARRIVED)]
+        steps = [only_fresh(steps, call.clock, kept, own)]
+    return steps if own is None else [*steps, partial(note_arrival, own)]
+
+
+def _of_nothing(call: Call, in_time: list[bool]) -> list[Array]:
+    """What it returns before the first step: as of sequences without any, and NaN for the step that is not there."""
+
+    def empty(value: Value) -> Array:
+        return (
+            np.empty((len(value.array), 0, *value.array.shape[1:]), value.array.dtype) if value.timed else value.array
+        )
+
+    try:
+        outputs, _ = call.run(empty, "run", None)
+    except ShapeError:  # it takes no empty sequence
+        outputs = [np.empty(0)] * len(call.outputs)
+    found = []
+    for value, output, timed in zip(call.outputs, outputs, in_time, strict=True):
+        fits = not timed and output.shape == value.array.shape
+        found.append(np.array(output) if fits else np.full_like(value.array, absent(value.array)))
+    return found
 
 
 def _run_again(call: Call) -> None:

@@ -18,20 +18,12 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from everystep.errors import DtypeError, OptionError, ShapeError
-from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array
 from everystep.models.model import Model
-from everystep.models.stream_call import Call
+from everystep.models.stream_call import Call, Held
 
 MAGIC, VERSION = b"everystep stream", 1
 _LENGTHS, _CHECK = struct.Struct("<HI"), struct.Struct("<I")
-
-
-class Held(NamedTuple):
-    """A state: now, in an array that stays, and as it is at the start of a sequence."""
-
-    now: Array
-    first: Array
 
 
 class Header(NamedTuple):
@@ -46,16 +38,16 @@ def named(calls: Iterable[Call]) -> dict[str, Held]:
     states: dict[str, Held] = {}
     taken: set[str] = set()
     for call in calls:
-        now, first = flatten(call.state), flatten(call.first_state)
-        if not now:
+        all_held = call.all_held()
+        if not all_held:
             continue
         name, number = call.name, 1
         while name in taken:
             number += 1
             name = f"{call.name}:{number}"
         taken.add(name)
-        for letter, *held in zip(call.state_names(), now, first, strict=True):
-            states[f"{name}/{letter}"] = Held(*held)
+        for held in all_held:
+            states[f"{name}/{held.name}"] = held
     return states
 
 
@@ -64,13 +56,13 @@ def put(states: dict[str, Held], given: dict[str, Any]) -> None:
     if not isinstance(given, dict) or given.keys() != states.keys():
         came = ", ".join(map(repr, given)) if isinstance(given, dict) else type(given).__name__
         raise OptionError(f"state must be a dictionary of {', '.join(map(repr, states))}; got {came or 'none'}")
-    for name, (now, _) in states.items():
+    for name, (_, now, _) in states.items():
         new = given[name]
         if not isinstance(new, np.ndarray) or new.dtype != now.dtype:
             raise DtypeError(f"state {name!r} must be {now.dtype}; got {getattr(new, 'dtype', type(new).__name__)}")
         if new.shape != now.shape:
             raise ShapeError(f"state {name!r} must be of shape {now.shape}; got {new.shape}")
-    for name, (now, _) in states.items():
+    for name, (_, now, _) in states.items():
         np.copyto(now, given[name])
 
 
