@@ -7,13 +7,17 @@ from cli_faults import CLI_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
 from operation_faults import OPERATION_FAULTS
+from loading_faults import LOADING_FAULTS
+from legacy_faults import LEGACY_FAULTS
 from oracle_faults import ORACLE_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
     *OPERATION_FAULTS,
+    *LOADING_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
+    *LEGACY_FAULTS,
     *CLI_FAULTS,
     # ---- Forward ----
     Fault(

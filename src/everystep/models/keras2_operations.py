@@ -10,9 +10,9 @@ from typing import Any
 
 from everystep.errors import UnsupportedError
 from everystep.layers.operation import Config
+from everystep.layers.operations import KINDS
 
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
-MODULE = "keras.src.ops.numpy"
 BINARY = {  # TensorFlow's function -> Keras's operation on x and y
     "__operators__.add": "Add",
     "math.add": "Add",
@@ -41,6 +41,12 @@ UNARY = {
     "math.sign": "Sign",
     "math.sqrt": "Sqrt",
     "math.square": "Square",
+    "math.sigmoid": "Sigmoid",
+    "math.tanh": "Tanh",
+    "nn.relu": "Relu",
+    "nn.sigmoid": "Sigmoid",
+    "nn.tanh": "Tanh",
+    "tanh": "Tanh",
 }
 REDUCTIONS = {
     "math.reduce_all": "All",
@@ -49,6 +55,12 @@ REDUCTIONS = {
     "math.reduce_mean": "Mean",
     "math.reduce_min": "Min",
     "math.reduce_sum": "Sum",
+}
+OTHERS = {  # -> Keras's operation, and the names of its one option there and here
+    "concat": ("Concatenate", "axis", "axis"),
+    "expand_dims": ("ExpandDims", "axis", "axis"),
+    "reshape": ("Reshape", "shape", "newshape"),
+    "transpose": ("Transpose", "perm", "axes"),
 }
 
 
@@ -68,7 +80,7 @@ def operation(entry: Config, name: str, calls: list[Config], path: str) -> Confi
     if any(one[:2] != (kind, options) for one in made):
         raise UnsupportedError(f"layer {path!r}: calls of {function} with different options are not supported")
     return {
-        "module": MODULE,
+        "module": KINDS[kind].module,
         "class_name": kind,
         "config": {"name": name, **options},
         "registered_name": kind,
@@ -86,18 +98,21 @@ def _converted(function: str, call: Config, path: str) -> tuple[str, Config, lis
     if function == "__operators__.getitem":
         kind, args = "GetItem", [x, _key(given.pop("slice_spec", []), path)]
     elif function in BINARY:
-        kind, args = BINARY[function], [x, given.pop("y", None)]
+        if "y" not in given:
+            raise UnsupportedError(f"layer {path!r}: {function} lacks y")
+        kind, args = BINARY[function], [x, given.pop("y")]
     elif function in UNARY:
         kind, args = UNARY[function], [x]
     elif function in REDUCTIONS:
         kind, args = REDUCTIONS[function], [x]
         options = {"axis": given.pop("axis", None), "keepdims": given.pop("keepdims", False)}
-    elif function == "expand_dims":
-        kind, args, options = "ExpandDims", [x], {"axis": given.pop("axis", None)}
+    elif function in OTHERS:
+        kind, theirs, ours = OTHERS[function]
+        args, options = [x], {ours: given.pop(theirs, None)}
     else:
         raise UnsupportedError(
             f"layer {path!r} is the function {function} of TensorFlow, which is not supported; supported are "
-            f"{', '.join(sorted((*BINARY, *UNARY, *REDUCTIONS, '__operators__.getitem', 'expand_dims')))}"
+            f"{', '.join(sorted((*BINARY, *UNARY, *REDUCTIONS, *OTHERS, '__operators__.getitem')))}"
         )
     if given:
         raise UnsupportedError(f"layer {path!r}: {function} with {', '.join(given)} is not supported")
@@ -113,6 +128,8 @@ def _key(spec: Any, path: str) -> Any:
 def _part(part: Any, path: str) -> Any:
     if isinstance(part, dict) and set(part) == {"start", "stop", "step"}:
         return {"class_name": "__slice__", "config": part}
+    if isinstance(part, dict) and part.get("class_name") == "__ellipsis__":
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(part, int) and not isinstance(part, bool):
         return part
     raise UnsupportedError(f"layer {path!r}: an index with {part!r} is not supported; supported are numbers and slices")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import h5py
 import numpy as np
 
-from everystep.errors import FileError
+from everystep.errors import EverystepError, FileError
 
 OBJECTS, DEPTH = 30_000, 64  # the most that a file may have
 STRINGS = 1 << 29  # the most bytes that an attribute's strings may come to
@@ -28,6 +28,8 @@ def open_hdf5(data: bytes, where: str) -> Iterator[h5py.File]:
             yield file
     except FileError as error:
         raise FileError(f"{where}: {error}") from None
+    except EverystepError:  # of what is made of it
+        raise
     except (OSError, LookupError, RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise FileError(f"{where} is not an HDF5 file, or is damaged: {error}") from error
 
