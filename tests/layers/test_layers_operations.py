@@ -103,3 +103,4 @@ def test_arguments_by_keyword() -> None:
     model = Model([x, y], Function("Subtract")(x2=x, x1=y))
     np.testing.assert_array_equal(model.predict([X, X * 3]), X * 2)
     np.testing.assert_array_equal(Model.from_config(model.get_config()).predict([X, X * 3]), X * 2)
+    np.testing.assert_array_equal(Function("Subtract")(x2=X, x1=X * 3), X * 2)
