@@ -6,9 +6,9 @@ from cell_faults import CELL_FAULTS
 from cli_faults import CLI_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
-from operation_faults import OPERATION_FAULTS
-from loading_faults import LOADING_FAULTS
 from legacy_faults import LEGACY_FAULTS
+from loading_faults import LOADING_FAULTS
+from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
 
 FAULTS = [
