@@ -47,7 +47,8 @@ def fuzz(seconds: int, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["everystep.saved", "everystep.models", "everystep.layers"]):
-        import everystep.saved.keras_archive  # noqa: F401
+        import everystep.saved.legacy_h5
+        import everystep.saved.load  # noqa: F401
     load, _ = target()
     options = [f"-max_total_time={seconds}", f"-seed={seed}", "-max_len=256", "-len_control=10", "-timeout=20",
                f"-rss_limit_mb={MEMORY}", f"-artifact_prefix={FOUND}/", "-verbosity=1"]  # fmt: skip

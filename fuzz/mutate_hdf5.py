@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import h5py
+import mutate_json
 import numpy as np
 from choices import Choices
 
@@ -25,6 +26,7 @@ DTYPES: list[Any] = [
     bool,
 ]
 NAMES = ["0", "1", "vars", "layers", "cell", "_layer_checkpoint_dependencies", "optimizer", "x", "model_weights", "é"]
+IMPOSSIBLE = (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ArithmeticError)
 
 
 def mutated(data: bytes, choices: Choices) -> bytes:
@@ -46,6 +48,19 @@ def mutated(data: bytes, choices: Choices) -> bytes:
         TypeError,
         ValueError,
     ):  # damaged before, or not to be had: stays as it is
+        return data
+    return file.getvalue()
+
+
+def config_changed(data: bytes, choices: Choices) -> bytes:
+    """The config in an attribute, as Keras 2 kept it, changed."""
+    file = io.BytesIO(data)
+    try:
+        with h5py.File(file, "r+") as opened:
+            config = opened.attrs["model_config"]
+            changed = mutate_json.mutated(config.encode() if isinstance(config, str) else bytes(config), choices)
+            opened.attrs["model_config"] = changed.decode("utf-8", "surrogateescape")
+    except IMPOSSIBLE:
         return data
     return file.getvalue()
 

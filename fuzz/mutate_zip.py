@@ -9,14 +9,17 @@ import zipfile
 import mutate_hdf5
 import mutate_json
 from choices import Choices
-from seeds import Members
+from seeds import LEGACY, Members
 
 NAMES = ["config.json", "metadata.json", "model.weights.h5", "../x", "/x", "assets/x", "model.weights.npz", "x/"]
 
 
 def fuzzed(seeds: list[Members], choices: Choices) -> bytes:
-    """A .keras file: one of the seeds with as many changes as there are choices for, at most 8."""
-    members = list(choices.one_of(seeds).items())
+    """A .keras file, or an .h5: one of the seeds with as many changes as there are choices for, at most 8."""
+    seed = choices.one_of(seeds)
+    if LEGACY in seed:
+        return legacy(seed[LEGACY], choices)
+    members = list(seed.items())
     method = choices.one_of([zipfile.ZIP_STORED] * 6 + [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
     damage = choices.below(16)
     for _ in range(8):
@@ -42,3 +45,12 @@ def fuzzed(seeds: list[Members], choices: Choices) -> bytes:
         for name, data in members:
             archive.writestr(name, data)
     return mutate_hdf5.bytes_changed(file.getvalue(), choices) if damage == 1 else file.getvalue()
+
+
+def legacy(data: bytes, choices: Choices) -> bytes:
+    """An .h5 file, changed in its config or elsewhere."""
+    for _ in range(8):
+        if not choices.left:
+            break
+        data = mutate_hdf5.mutated(data, choices) if choices.below(2) else mutate_hdf5.config_changed(data, choices)
+    return data

@@ -6,11 +6,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from legacy_seeds import legacy_seeds
+
 import everystep
 from everystep import layers
 from everystep.layers import Input
 
 Members = dict[str, bytes]
+LEGACY = "model.h5"  # in the place of members: a file that is no zip
 
 
 def models() -> list[everystep.Model]:
@@ -49,4 +52,4 @@ def seeds() -> list[Members]:
         for model in models():
             model.save(path)
             found.append(members_of(path))
-        return found
+        return found + [{LEGACY: file} for file in legacy_seeds()]
