@@ -12,12 +12,12 @@ from wide_floats import float64
 from everystep import layers, models
 
 
-def pair(kind: str, inputs: Any, seed: int = 0, dtype: str = "float64", **options: Any) -> tuple[Any, Any]:
+def pair(kind: str, inputs: Any, number: int = 0, dtype: str = "float64", **options: Any) -> tuple[Any, Any]:
     """Our layer and Keras's, built on these inputs, with the same random weights; to be called within `float64`."""
     both = tuple(getattr(library, kind)(**options, dtype=dtype) for library in (layers, keras.layers))
     both[0](inputs)
     both[1](inputs)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(number)
     weights = [rng.normal(size=weight.shape) for weight in both[0].get_weights()]
     both[0].set_weights(weights)
     both[1].set_weights(weights)

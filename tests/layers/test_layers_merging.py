@@ -146,7 +146,7 @@ REFUSED = [
     (
         lambda: layers.Add(name="a", dtype="float64")(x64),
         ShapeError,
-        "layer 'a' takes a list of one array or more; got ndarray",
+        "layer 'a' takes a list of one array or more",
     ),
     (lambda: layers.Add()([]), ShapeError, "takes a list of one array or more; got list"),
     (lambda: layers.Subtract(dtype="float64")([x64] * 3), ShapeError, "takes a list of 2 arrays; got 3"),
@@ -173,9 +173,7 @@ def test_steps_that_do_not_fit_are_refused() -> None:
     x, v = numbers([(B, T, H), (B, T)])
     layer = layers.Add(dtype="float64", name="a")
     layer([x, np.zeros((B, T, H))])
-    with pytest.raises(
-        UnsupportedError, match="layer 'a' cannot go one step at a time: it was given one step beside a"
-    ):
+    with pytest.raises(UnsupportedError, match="layer 'a' cannot go one step at a time: it was given one step"):
         layer.step([x[:, 0], x])
     other = layers.Add(dtype="float64", name="b")
     other([np.zeros((B, T, T)), v])

@@ -37,6 +37,7 @@ from everystep.layers.merging import (
     multiply,
     subtract,
 )
+from everystep.layers.multi_head_attention import MultiHeadAttention
 from everystep.layers.permute import Permute
 from everystep.layers.rectifiers import ELU, LeakyReLU, PReLU, ReLU
 from everystep.layers.refused import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
@@ -81,6 +82,7 @@ __all__ = [
     "Masking",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "PReLU",
     "Permute",

@@ -97,9 +97,7 @@ class OneHead(Layer):
             raise self._cannot_step("with use_causal_mask=True the place of the step in its sequence counts")
         query, *others = inputs_t
         if query.ndim != 2 or any(whole.ndim != 3 for whole in others):
-            raise self._cannot_step(
-                "it looks at all steps of value and key at once. Name what they come from in static"
-            )
+            raise self._cannot_step("it looks at all of value and key at once. Name what they come from in static")
         if call.get("mask") is not None:
             of_query, *rest = call["mask"]
             call["mask"] = [None if of_query is None else of_query[:, None], *rest]

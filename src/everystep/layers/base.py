@@ -66,6 +66,7 @@ class Layer(Operation):
     call_arguments: ClassVar[tuple[str, ...]] = ("inputs",)  # in Keras's order
     call_flags: ClassVar[tuple[str, ...]] = ()  # of those, what is True or False and no array
     mask_arguments: ClassVar[tuple[str, ...]] = ()  # of those, arrays NAME whose own mask the call takes as NAME_mask
+    groups_of_weights: ClassVar[dict[str, str]] = {}  # first part of a weight's name -> its group in Keras's files
     passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: bool = False  # whether inputs may be of another dtype than the layer
     own_clock: bool = (
@@ -319,6 +320,8 @@ class Layer(Operation):
 
     def _converted(self, value: Any) -> Any:
         """An array that the user passes in a direct call; real numbers of any kind become the layer's."""
+        if value is None:  # one mask of several
+            return None
         if isinstance(value, Sequence) or np.isscalar(value):
             raise DtypeError(f"layer {self.name!r} takes NumPy arrays; got {type(value).__name__}")
         array = np.asarray(value)

@@ -151,7 +151,7 @@ class Initializer:
         if seed is None and "seed" in self.options:
             seed = np.random.randint(2**31 - 1)  # noqa: NPY002  (the seed that a user's numpy.random.seed reaches)
         _, draw = _KINDS[self.kind]  # not kept: an initializer is pickled, and a lambda cannot be
-        return np.ascontiguousarray(draw(np.random.default_rng(seed), shape, self.options), dtype)
+        return np.array(draw(np.random.default_rng(seed), shape, self.options), dtype, order="C")  # () stays ()
 
     def get_config(self) -> Config:
         """In Keras's serialized form."""

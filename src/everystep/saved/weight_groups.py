@@ -4,6 +4,7 @@
     layers/lstm_1/cell/initial_state/vars/0      of everystep.keras: a trainable initial state
     layers/bidirectional/forward_layer/cell/vars/0
     layers/rnn/cell/cells/gru_cell_1/vars/0      the second GRUCell of a stack
+    layers/multi_head_attention/key_dense/vars/1 a projection's bias
     layers/functional/layers/dense/vars/0        a Dense of a model in the model
 
 What is in several places is stored at the first. Keras 2.12 and 2.13 wrote `_layer_checkpoint_dependencies` in the
@@ -74,6 +75,13 @@ def weight_groups(model: Model, counted_twice: bool = False) -> Iterator[Group]:
                 yield from inside(part, f"{path}{attribute}/")
             return
         names = list(layer.named_weights)
+        if layer.groups_of_weights:
+            yield Group(path, layer.name, layer, [])
+            for part, group in layer.groups_of_weights.items():
+                own = [name for name in names if name.startswith(f"{part}/")]
+                if own:
+                    yield Group(f"{path}{group}/", part, layer, own)
+            return
         if not isinstance(layer, Recurrent):
             yield Group(path, layer.name, layer, names)
             return
