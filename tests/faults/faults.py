@@ -10,6 +10,7 @@ from legacy_faults import LEGACY_FAULTS
 from loading_faults import LOADING_FAULTS
 from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
+from stream_faults import STREAM_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
@@ -17,6 +18,7 @@ FAULTS = [
     *LOADING_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
+    *STREAM_FAULTS,
     *LEGACY_FAULTS,
     *CLI_FAULTS,
     # ---- Forward ----

@@ -1,0 +1,52 @@
+"""Faults of streams."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+CLOCKS = ("tests/models/test_models_stream_clocks.py",)
+
+STREAM_FAULTS = [
+    Fault(
+        "streams: what follows a layer with its own clock goes on in every row",
+        "src/everystep/models/stream_clock.py",
+        "np.logical_not(clock.fresh, stale)",
+        "stale.fill(False)",
+        CLOCKS,
+    ),
+    Fault(
+        "streams: a second clock ticks with the stream, not with the first",
+        "src/everystep/models/stream_clock.py",
+        "np.logical_and(own.fresh, clock.fresh, own.fresh)",
+        "pass",
+        CLOCKS,
+    ),
+    Fault(
+        "streams: a row that has no step yet shows numbers",
+        "src/everystep/models/stream_clock.py",
+        "where=by_row(clock.arrived, array))",
+        "where=by_row(np.ones_like(clock.arrived), array))",
+        CLOCKS,
+    ),
+    Fault(
+        "streams: clocks of different first steps join",
+        "src/everystep/models/stream_clock.py",
+        "return first + window.first * stride, stride * window.stride",
+        "return 0, stride * window.stride",
+        CLOCKS,
+    ),
+    Fault(
+        "streams: the mask of static values is not looked at",
+        "src/everystep/models/stream_plan.py",
+        "call = own | {",
+        "call = {",
+        ("tests/models/test_models_stream_attention.py",),
+    ),
+    Fault(
+        "streams: a bound product forgets its bias",
+        "src/everystep/engine/bound.py",
+        "_engine.bind_product(a.reshape(M, K), matrix.data, bias,",
+        "_engine.bind_product(a.reshape(M, K), matrix.data, None,",
+        ("tests/models/test_models_stream.py",),
+    ),
+]

@@ -1,0 +1,88 @@
+"""The layers that docs/streams.md lists keep the bits: of predict, step and run, in whatever company a row is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streams import same
+from topologies import random_weights
+
+from everystep import Input, Model, layers
+from everystep.layers.conv1d import Conv1D
+from everystep.layers.cropping1d import Cropping1D
+from everystep.layers.global_pooling1d import GlobalAveragePooling1D, GlobalMaxPooling1D
+from everystep.layers.pooling1d import AveragePooling1D, MaxPooling1D
+from everystep.layers.structure import flatten
+
+B, T, I = 5, 9, 6
+DOCS = Path(__file__).parents[2] / "docs/streams.md"
+LISTED = re.findall(r"^- (\w+)$", DOCS.read_text(), re.MULTILINE)
+CELLS: Any = [layers.LSTMCell, layers.GRUCell, layers.SimpleRNNCell]
+
+# What makes each of them; the options that make most of it.
+MADE: dict[str, list[Any]] = {
+    "LSTM": [lambda **d: layers.LSTM(7, **d), lambda **d: layers.LSTM(7, return_sequences=True, **d)],
+    "GRU": [lambda **d: layers.GRU(7, return_sequences=True, **d), lambda **d: layers.GRU(7, reset_after=False, **d)],
+    "SimpleRNN": [lambda **d: layers.SimpleRNN(7, **d), lambda **d: layers.SimpleRNN(7, return_sequences=True, **d)],
+    "RNN": [lambda **d: layers.RNN([cell(4, **d) for cell in CELLS], return_sequences=True, **d)],
+    "Dense": [lambda **d: layers.Dense(7, "tanh", **d), lambda **d: layers.Dense(3, "softmax", **d)],
+    "Masking": [lambda **d: layers.Masking(**d)],
+    "Dropout": [lambda **d: layers.Dropout(0.5, **d)],
+    "Activation": [
+        lambda **d: layers.Activation("gelu", **d),
+        lambda **d: layers.Activation("softmax", **d),
+        lambda **d: layers.Activation("log_softmax", **d),
+    ],
+    "TimeDistributed": [lambda **d: layers.TimeDistributed(layers.Dense(3, **d), **d)],
+    "Conv1D": [
+        lambda **d: Conv1D(7, 3, padding="causal", dilation_rate=2, **d),
+        lambda **d: Conv1D(6, 2, strides=2, groups=2, activation="tanh", **d),
+    ],
+    "MaxPooling1D": [lambda **d: MaxPooling1D(2, **d)],
+    "AveragePooling1D": [lambda **d: AveragePooling1D(3, strides=2, **d)],
+    "Cropping1D": [lambda **d: Cropping1D((1, 2), **d)],
+    "GlobalMaxPooling1D": [lambda **d: GlobalMaxPooling1D(**d)],
+    "GlobalAveragePooling1D": [lambda **d: GlobalAveragePooling1D(**d)],
+}
+ON_ITS_OWN = ("Embedding", "Concatenate")  # take ids, and two arrays
+
+
+def test_the_list_is_the_one_that_is_tested() -> None:
+    assert sorted(LISTED) == sorted([*MADE, *ON_ITS_OWN])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LISTED)
+def test_the_bits_are_kept(name: str, dtype: str) -> None:
+    options: Any = dict(dtype=dtype)
+    x, ids = Input((None, I), dtype=dtype, name="x"), Input((None,), dtype="int32", name="ids")
+    words = layers.Embedding(9, I, **options)(ids)
+    if name in ON_ITS_OWN:
+        y: Any = [words if name == "Embedding" else layers.Concatenate(**options)([x, words])]
+    else:
+        y = [make(**options)(x) for make in MADE[name]]
+    model = Model([x, ids], [*y, words])
+    rng = np.random.default_rng(3)
+    random_weights(model, rng)
+    data = [rng.normal(size=(B, T, I)).astype(dtype), rng.integers(0, 9, (B, T)).astype("int32")]
+    whole = flatten(model.run(data)[0])
+    timed = [tensor.ndim > 2 for tensor in model.outputs]
+    alone = flatten(model.run([array[:1] for array in data])[0])
+    same(alone, [array[:1] for array in whole])
+
+    stream, chunks = model.stream(B), model.stream(B)
+    chunks.run([array[:, :4] for array in data])
+    for t in range(T):
+        found = flatten(stream.step([array[:, t] for array in data]))
+        if t < 3:  # shorter than a window
+            continue
+        prefix = flatten(model.run([array[:, : t + 1] for array in data])[0])
+        for a, b, its in zip(found, prefix, timed, strict=True):
+            same(a, b if not its else b[:, -1] if b.shape[1] else np.full_like(a, np.nan))
+    rest = flatten(chunks.run([array[:, 4:] for array in data]))
+    for a, b, its in zip(rest, whole, timed, strict=True):
+        same(a, b[:, b.shape[1] - a.shape[1] :] if its else b)
