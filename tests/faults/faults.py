@@ -9,6 +9,7 @@ from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
 from loading_faults import LOADING_FAULTS
 from operation_faults import OPERATION_FAULTS
+from merging_faults import MERGING_FAULTS
 from oracle_faults import ORACLE_FAULTS
 from stream_faults import STREAM_FAULTS
 
@@ -18,6 +19,7 @@ FAULTS = [
     *LOADING_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
+    *MERGING_FAULTS,
     *STREAM_FAULTS,
     *LEGACY_FAULTS,
     *CLI_FAULTS,

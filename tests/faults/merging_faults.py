@@ -1,0 +1,53 @@
+"""Faults of layers that merge arrays, attend, and rectify."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+MERGING = ("tests/layers/test_layers_merging.py",)
+ATTENTION = ("tests/layers/test_layers_attention.py",)
+
+MERGING_FAULTS = [
+    Fault(
+        "Multiply: a masked step counts as 0",
+        "src/everystep/layers/merging.py",
+        "one, zero = np.ones((), self.dtype)",
+        "one, zero = np.zeros((), self.dtype)",
+        MERGING,
+    ),
+    Fault(
+        "merge: the output has a mask where any input has one",
+        "src/everystep/layers/merging.py",
+        "if mask is None or any(one is None for one in mask):\n            return None",
+        "mask = [one for one in mask or [] if one is not None]\n        if not mask:\n            return None",
+        MERGING,
+    ),
+    Fault(
+        "Dot: normalized along another axis",
+        "src/everystep/layers/dot.py",
+        "normalized(x, -1), normalized(y, 1)",
+        "normalized(x, 1), normalized(y, 1)",
+        MERGING,
+    ),
+    Fault(
+        "attention: a causal query sees one step more",
+        "src/everystep/layers/attention.py",
+        "np.tri(*scores.shape[1:], dtype=bool)",
+        "np.tri(*scores.shape[1:], k=1, dtype=bool)",
+        ATTENTION,
+    ),
+    Fault(
+        "attention: a masked query step is not made 0",
+        "src/everystep/layers/attention.py",
+        "found = np.where(of_query[..., None], found, np.zeros((), found.dtype))",
+        "found = np.where(of_query[..., None], found, found)",
+        ATTENTION,
+    ),
+    Fault(
+        "MultiHeadAttention: scaled by the value's size",
+        "src/everystep/layers/multi_head_attention.py",
+        "math.sqrt(self.key_dim)",
+        "math.sqrt(self.value_dim)",
+        ATTENTION,
+    ),
+]
