@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks/start.md and .json")
     arguments = parser.parse_args()
     report.warn_if_busy()
-    pythons = {name: sys.executable for name in PROGRAMS} | {"Keras on TensorFlow": arguments.tensorflow}
+    pythons = dict.fromkeys(PROGRAMS, sys.executable) | {"Keras on TensorFlow": arguments.tensorflow}
     pythons = {name: python for name, python in pythons.items() if python}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
