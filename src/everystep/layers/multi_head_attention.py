@@ -55,6 +55,8 @@ class MultiHeadAttention(Layer):
     A query step that may see nothing gets the mean of all values, as in Keras on JAX; or 0 before the last projection,
     where scores are returned or dropout is above 0.
 
+    Keras takes the masks off the tensors that it was called on, so that what uses them after it sees none. Here they stay.
+
     At a step the query is (B,I), and value and key are whole. It cannot attend over a sequence that is streamed.
 
     Weights: query/kernel (I,N,D), query/bias (N,D); key/ likewise; gate/ with use_gate; value/; attention_output/kernel
