@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 GOLDENS = Path(__file__).parent / "saved" / "golden" / "goldens.zip"
-REAL = ("stack", "encoder_decoder", "shared_and_nested", "wrappers", "operations")
+REAL = ("stack", "encoder_decoder", "shared_and_nested", "wrappers", "operations", "convolutions", "shapes")
 MIMICKED = ("keras_2_0", "keras_2_3", "cudnn")
 
 

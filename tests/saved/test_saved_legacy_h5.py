@@ -77,6 +77,8 @@ def test_what_changes_on_the_way_to_keras_3_is_said(tmp_path: Path) -> None:
         ("GRU", dict(activation="hard_sigmoid_keras2", reset_after=False)),
         ("SimpleRNN", dict(activation="hard_sigmoid_keras2")),
         ("Dense", dict(activation="hard_sigmoid_keras2")),
+        ("Conv1D", dict(activation="hard_sigmoid_keras2", kernel_size=2)),
+        ("SeparableConv1D", dict(activation="hard_sigmoid_keras2", kernel_size=2)),
     ],
 )
 def test_the_old_hard_sigmoid_becomes_the_new_one(layer: str, options: dict[str, Any], tmp_path: Path) -> None:

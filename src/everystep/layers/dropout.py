@@ -79,6 +79,10 @@ class SpatialDropout1D(GaussianDropout):
         if len(inputs.shape) != 3:
             raise ShapeError(f"layer {self.name!r} takes sequences (B,T,I); got {tuple(inputs.shape)}")
 
+    def get_config(self) -> Config:
+        """Without `trainable`, which Keras's class does not take."""
+        return {name: value for name, value in super().get_config().items() if name != "trainable"}
+
 
 class GaussianNoise(Identity):
     """Keras's GaussianNoise.

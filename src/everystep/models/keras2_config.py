@@ -38,6 +38,11 @@ DROPPED = {  # arguments without a meaning here -> the values with which they ha
     "batch_size": (None,),
     "autocast": (True, False, None),
 }
+OF_A_BASE = {  # arguments that only a class's base reads, which stand in its config all the same
+    "SeparableConv1D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "DepthwiseConv1D": ("filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
+    "SpatialDropout1D": ("noise_shape",),
+}
 REASONS = {
     "time_major": "its arrays would be (T,B,I), and everystep's are (B,T,I): build it without, and transpose its input",
     "num_constants": "constants of a cell are not supported",
@@ -114,6 +119,8 @@ class _Converter:
             if key in config and config.pop(key) not in harmless:
                 reason = REASONS.get(key, "which is not supported")
                 raise UnsupportedError(f"layer {path!r} ({kind}) has {key}: {reason}")
+        for key in OF_A_BASE.get(kind, ()):
+            config.pop(key, None)
         if isinstance(config.get("dtype"), dict):  # a policy
             config["dtype"] = config["dtype"].get("config", {}).get("name")
         if kind == "Embedding" and not str(config.get("dtype", "float32")).startswith("float"):
@@ -162,7 +169,7 @@ class _Converter:
         config = {"layers": config} if isinstance(config, list) else dict(config)
         name = config.get("name") or name
         entries = config["layers"]
-        first = entries[0] if entries else {"class_name": "InputLayer", "config": {}}
+        first: Config = entries[0] if entries else {"class_name": "InputLayer", "config": {}}
         shape = first["config"].get("batch_input_shape") if isinstance(first["config"], dict) else None
         made = [self.entry(entry, _join(path, name, _name(entry))) for entry in entries]
         if shape is not None and first["class_name"] != "InputLayer":

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from everystep.layers import Dense
+from everystep.layers import Conv1D, Dense, SeparableConv1D
 from everystep.layers.base import Layer
 from everystep.layers.cell import Cell
 from everystep.layers.gru import GRUCell
@@ -22,6 +22,7 @@ from everystep.models import Model
 from everystep.models.reader import from_serialized
 
 OLD, NEW, FACTOR = "hard_sigmoid_keras2", "hard_sigmoid", 1.2
+FIRST = "depthwise_kernel"  # of a separable convolution: the sums are those of the second, and scaled once
 ARGUMENTS = ("activation", "recurrent_activation")
 
 
@@ -50,7 +51,10 @@ def for_keras3(model: Model) -> Model:
         for argument, gates in found[path].items():
             if gates is not None:
                 setattr(layer, argument, NEW)
-                layer.set_weights([_scaled(layer, weight, gates) for weight in layer.get_weights()])
+                named = layer.named_weights.items()
+                layer.set_weights(
+                    [weight if name == FIRST else _scaled(layer, weight, gates) for name, weight in named]
+                )
     return copy
 
 
@@ -62,7 +66,7 @@ def _old_activations(layer: Layer) -> Iterator[tuple[str, tuple[str, ...] | None
 
 
 def _gates(layer: Layer, argument: str) -> tuple[str, ...] | None:
-    if isinstance(layer, Dense):
+    if isinstance(layer, (Dense, Conv1D, SeparableConv1D)):
         return ("all",)
     if isinstance(layer, SimpleRNNCell):
         return ("h",)
@@ -74,7 +78,7 @@ def _gates(layer: Layer, argument: str) -> tuple[str, ...] | None:
 
 
 def _scaled(layer: Layer, weight: Array, gates: tuple[str, ...]) -> Array:
-    """A weight, or an initial state, with the columns of these gates multiplied."""
+    """A weight with the columns of these gates multiplied."""
     names = layer.spec.gates if isinstance(layer, Cell) else gates
     factors = np.array([FACTOR if name in gates else 1.0 for name in names])
     columns = np.repeat(factors, weight.shape[-1] // len(names))

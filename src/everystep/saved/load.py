@@ -25,9 +25,9 @@ def load_model(path: str | PathLike[str], *, max_bytes: int = CAP) -> Model:
         max_bytes: the most that the file may hold, unpacked.
 
     Raises:
-        FileError: the file is damaged, too large, holds weights alone, or what a model's file does not; or the weights
-            are not those of the config. UnsupportedError: a layer, by its path, or an option, is not supported; or it
-            is a directory, a SavedModel.
+        FileError: the file is damaged, too large, a directory (a SavedModel), holds weights alone, or what a model's
+            file does not; or the weights are not those of the config. UnsupportedError: a layer, by its path, or an
+            option, is not supported.
     """
     if _kind(path) == HDF5:
         from everystep.saved.legacy_h5 import load_legacy_h5  # when it is needed: a .keras file starts faster

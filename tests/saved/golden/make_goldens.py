@@ -90,6 +90,35 @@ def operations() -> Any:
     return keras.Model([x, ids], [last + mean / 3.0, some, masked, tf.maximum(-masked, tf.reduce_sum(y, [1]))])
 
 
+def convolutions() -> Any:
+    """Convolutions, pooling and normalization, frozen in part, in a model of their own too."""
+    x = k.Input((T, I), name="x")
+    y = k.Conv1D(4, 3, padding="causal", dilation_rate=2, activation="hard_sigmoid")(k.ZeroPadding1D(1)(x))
+    tower = keras.Sequential(
+        [
+            k.Conv1D(4, 2, padding="same", groups=2, input_shape=(None, 4)),
+            k.BatchNormalization(),
+            k.LeakyReLU(0.25),  # TensorFlow rounds it to float32
+            k.LayerNormalization(trainable=False),
+            k.SeparableConv1D(3, 2),
+            k.BatchNormalization(scale=False),
+        ],
+        name="tower",
+    )
+    z = tower(y)
+    return keras.Model(x, [k.GlobalMaxPooling1D()(z), k.AveragePooling1D(2)(tower(k.Cropping1D(1)(y)))])
+
+
+def shapes() -> Any:
+    """Layers that move numbers about, and those that join several."""
+    x, y = k.Input((T, I), name="x"), k.Input((T, I), name="y")
+    turned = k.Permute((2, 1))(k.Reshape((I, T))(k.Flatten()(x)))
+    joined = k.Average()([k.Multiply()([turned, y]), k.Subtract()([x, k.Maximum()([x, y])])])
+    last = k.LSTM(H, return_sequences=True)(k.SpatialDropout1D(0.5)(k.ELU(0.7)(joined)))
+    again = k.RepeatVector(2)(k.Dot(axes=(1, 1), normalize=True)([k.Flatten()(x), k.Flatten()(y)]))
+    return keras.Model([x, y], [k.PReLU(shared_axes=[1])(last), k.Softmax()(last), again, k.Attention()([x, y])])
+
+
 def gates_of_cudnn() -> Any:
     """What CuDNN's layers compute: the usual functions, the reset gate after the recurrent kernel."""
     x = k.Input((T, I), name="x")
@@ -99,7 +128,7 @@ def gates_of_cudnn() -> Any:
     return keras.Model(x, [h, c, inner(z), k.GRU(H, name="gru_2")(z)])
 
 
-REAL: list[Callable[[], Any]] = [stack, encoder_decoder, shared_and_nested, wrappers, operations]
+REAL: list[Callable[[], Any]] = [stack, encoder_decoder, shared_and_nested, wrappers, operations, convolutions, shapes]
 
 
 # ---- Older files ----
@@ -196,7 +225,9 @@ def with_numbers(make: Callable[[], Any]) -> tuple[Any, list[Any], list[Any]]:
     keras.utils.set_random_seed(7)
     rng = np.random.default_rng(7)
     model = make()
-    model.set_weights([rng.normal(0, 0.7, weight.shape) for weight in model.get_weights()])
+    drawn = {weight.name: rng.normal(0, 0.7, weight.shape) for weight in model.weights}
+    variances = {name: abs(value) for name, value in drawn.items() if "variance" in name}
+    model.set_weights(list((drawn | variances).values()))
     inputs = []
     for tensor in model.inputs:
         shape = (3, *(T if size is None else size for size in tensor.shape[1:]))
