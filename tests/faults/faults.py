@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cell_faults import CELL_FAULTS
+from convolution_faults import CONVOLUTION_FAULTS
 from cli_faults import CLI_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
@@ -19,6 +20,7 @@ FAULTS = [
     *LOADING_FAULTS,
     *ORACLE_FAULTS,
     *LAYER_FAULTS,
+    *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
     *LEGACY_FAULTS,

@@ -23,6 +23,7 @@ KNOWN = {
     *(("keras.constraints", kind) for kind in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
     ("keras", "DTypePolicy"),
     (None, "__keras_tensor__"),
+    (None, "__numpy__"),  # an array of numbers, as Rescaling has
 }
 UNREAD = ("compile_config", "build_config")  # of training, and of what the graph says too
 

@@ -1,0 +1,41 @@
+"""Each step scaled to length 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from everystep.engine import Array
+from everystep.layers.base import Layer
+from everystep.layers.normalized_axes import axes_of, from_end, mean_over, time_obstacle
+
+
+class UnitNormalization(Layer):
+    """Keras's UnitNormalization: x / |x|, the length over an axis or axes; 0 stays 0.
+
+    Args:
+        axis: the axis or axes.
+        options: of `Layer`.
+    """
+
+    config_names = ("axis",)
+
+    def __init__(self, axis: Any = -1, **options: Any) -> None:
+        super().__init__(**options)
+        self.axis = axis
+        axes_of(self.name, axis)
+
+    def build(self, input_shape: Any) -> None:
+        self._axes = from_end(self.name, axes_of(self.name, self.axis), input_shape)
+        self._count = int(np.prod([input_shape[axis] for axis in self._axes]))
+
+    def apply(self, inputs: Array) -> Array:
+        squares = mean_over(np.square(inputs), self._axes) * np.asarray(self._count, inputs.dtype)
+        with np.errstate(divide="ignore"):
+            factor = np.asarray(1, inputs.dtype) / np.sqrt(squares)
+        y: Array = inputs * np.minimum(factor, np.asarray(1e12, inputs.dtype))
+        return y
+
+    def step_obstacle(self) -> str | None:
+        return time_obstacle(self._axes, len(self.built_shape)) if self.built else None

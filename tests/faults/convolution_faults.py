@@ -1,0 +1,54 @@
+"""Faults of convolutions, pooling and normalisation in the half that runs."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+CONVOLUTION, POOLING = ("tests/layers/test_layers_convolution.py",), ("tests/layers/test_layers_pooling.py",)
+NORMALIZATION = ("tests/layers/test_layers_normalization.py",)
+WINDOWS = "src/everystep/layers/windows.py"
+
+CONVOLUTION_FAULTS = [
+    Fault(
+        "padding='same': the odd step stands before the sequence",
+        WINDOWS,
+        "left = missing // 2",
+        "left = (missing + 1) // 2",
+        CONVOLUTION,
+    ),
+    Fault(
+        "a chunk that ends late forgets the phase",
+        WINDOWS,
+        "np.full(B, wait + count * w.stride - T, np.int64)",
+        "np.full(B, max(0, wait - T) if not count else w.stride - 1, np.int64)",
+        CONVOLUTION,
+    ),
+    Fault(
+        "an output that is not complete is returned",
+        WINDOWS,
+        "output = np.where(fresh[:, None], output, last)",
+        "output = output",
+        CONVOLUTION,
+    ),
+    Fault(
+        "AveragePooling1D: what stands around the sequence counts",
+        "src/everystep/layers/pooling1d.py",
+        "if real is None else real",
+        "if True else real",
+        POOLING,
+    ),
+    Fault(
+        "GlobalAveragePooling1D: masked steps count",
+        "src/everystep/layers/global_pooling1d.py",
+        "seen = x.shape[1] if mask is None else mask.astype(bool).sum(axis=1)",
+        "seen = x.shape[1]",
+        POOLING,
+    ),
+    Fault(
+        "normalisation: rows are added as they lie",
+        "src/everystep/layers/normalized_axes.py",
+        "total = np.add.reduce(rows, axis=-1)",
+        "total = np.add.reduce(np.asfortranarray(rows), axis=-1)",
+        NORMALIZATION,
+    ),
+]
