@@ -223,6 +223,12 @@ def many_strings(file: h5py.File) -> None:
     file.attrs["backend"] = "b" * 300_000
 
 
+def list_twice(file: h5py.File) -> None:
+    group = file["model_weights/dense_1"]
+    group.attrs["weight_names"] = np.array([b"dense_1/kernel:0", b"dense_1/kernel:0"])
+    del group["dense_1/bias:0"]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -260,6 +266,7 @@ def many_strings(file: h5py.File) -> None:
         (replace_first(lambda file: file.create_dataset(FIRST, (3, 2), "f8")), FileError, "the file does not have"),
         (replace_first(lambda file: file.create_dataset(FIRST, data=np.ones((3, 2), "f4"))), FileError, "be float64"),
         (lambda file: file.__setitem__("model_weights/lstm_1/more", np.ones(2)), FileError, "no weight_names lists"),
+        (list_twice, FileError, "or lists twice"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_what_it_says(

@@ -14,6 +14,7 @@ converted as it is read, by `cudnn_weights`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -146,13 +147,11 @@ def _stored(file: h5py.File, root: str, datasets: dict[str, Any], data: bytes) -
             raise FileError(f"layer_names has {name!r}, which is no group of {top.name!r}, or is there twice")
         here = f"{root}/{name}".lstrip("/")
         stored[name] = [f"{here}/{weight}" for weight in _names(group, "weight_names", data)]
-    listed = [path for paths in stored.values() for path in paths]
+    listed = Counter(path for paths in stored.values() for path in paths)
     for path in listed:
         if path not in datasets:
             raise FileError(f"it has no {path!r}, which a weight_names lists")
-    unlisted = set(datasets) - set(listed)
-    if unlisted or len(set(listed)) < len(listed):
-        extra = min(unlisted) if unlisted else next(path for path in listed if listed.count(path) > 1)
+    for extra in [*(path for path in datasets if path not in listed), *(path for path in listed if listed[path] > 1)]:
         raise FileError(f"it has {extra!r}, which no weight_names lists, or lists twice")
     return {name: paths for name, paths in stored.items() if paths}
 
