@@ -28,7 +28,14 @@ from everystep.layers.tensor import Array
 from everystep.models import Model
 from everystep.saved.build import built_model
 from everystep.saved.cudnn_weights import cudnn_bias, from_cudnn
-from everystep.saved.safe_hdf5 import check_dataset, find_datasets, open_hdf5, read_strings, refuse_indirect
+from everystep.saved.safe_hdf5 import (
+    check_dataset,
+    find_datasets,
+    longest_string,
+    open_hdf5,
+    read_strings,
+    refuse_indirect,
+)
 from everystep.saved.safe_json import parse
 
 # Weights that no training step changes: Keras lists them after the others.
@@ -51,7 +58,8 @@ def load_legacy_h5(data: bytes, where: str) -> Model:
         UnsupportedError: a layer, by its path, or an option, is not supported.
     """
     with open_hdf5(data, where) as file:
-        text = read_strings(file, "model_config", data)
+        longest = longest_string(data)
+        text = read_strings(file, "model_config", longest)
         if text is None:
             if is_legacy(file) or "layers" in file or "_layer_checkpoint_dependencies" in file:
                 raise FileError(
@@ -60,7 +68,7 @@ def load_legacy_h5(data: bytes, where: str) -> Model:
                 )
             raise FileError("it has no model_config: it is not a file that Keras saved a model in")
         config = parse(_one(text, "model_config").encode(), f"model_config of {where}")
-        version = _version(file, data)
+        version = _version(file, longest)
     model = built_model(config, version, f"model_config of {where}")
     load_legacy_weights(model, data, where, by_name=False)
     return model
@@ -87,7 +95,7 @@ def load_legacy_weights(model: Model, data: bytes, where: str, by_name: bool) ->
         root = "model_weights" if "model_weights" in file else ""
         skipped = {"optimizer_weights", f"{root}/{TOP}".lstrip("/")}
         datasets = find_datasets(file, skipped)
-        stored = _stored(file, root, datasets, data)
+        stored = _stored(file, root, datasets, longest_string(data))
         wanted: list[tuple[Layer, dict[str, tuple[str, h5py.Dataset]]]] = []
         for layer, paths in _matched(model, stored, by_name):
             for inner, names in _placed(layer, paths):
@@ -107,10 +115,10 @@ def load_legacy_weights(model: Model, data: bytes, where: str, by_name: bool) ->
         layer.set_weights([arrays[name] for name in layer.named_weights])
 
 
-def _version(file: h5py.File, data: bytes) -> str:
+def _version(file: h5py.File, longest: int) -> str:
     """The Keras that wrote it; files without are Keras 1's."""
     for group in (file, file.get("model_weights", file)):
-        version = read_strings(group, "keras_version", data)
+        version = read_strings(group, "keras_version", longest)
         if version is not None:
             return _one(version, "keras_version")
     return "1"
@@ -122,14 +130,14 @@ def _one(strings: list[str], name: str) -> str:
     return strings[0]
 
 
-def _names(group: h5py.Group, name: str, data: bytes) -> list[str]:
+def _names(group: h5py.Group, name: str, longest: int) -> list[str]:
     """The names in an attribute, or in its pieces."""
-    whole = read_strings(group, name, data)
+    whole = read_strings(group, name, longest)
     if whole is not None:
         return whole
     names: list[str] = []
     number = 0
-    while (piece := read_strings(group, f"{name}{number}", data)) is not None:
+    while (piece := read_strings(group, f"{name}{number}", longest)) is not None:
         names += piece
         number += 1
     if not number:
@@ -137,16 +145,16 @@ def _names(group: h5py.Group, name: str, data: bytes) -> list[str]:
     return names
 
 
-def _stored(file: h5py.File, root: str, datasets: dict[str, Any], data: bytes) -> dict[str, list[str]]:
+def _stored(file: h5py.File, root: str, datasets: dict[str, Any], longest: int) -> dict[str, list[str]]:
     """Each layer of the file that has weights -> the paths of its datasets, in order; every dataset is one's."""
     top = file[root] if root else file
     stored: dict[str, list[str]] = {}
-    for name in _names(top, "layer_names", data):
+    for name in _names(top, "layer_names", longest):
         group = top.get(name) if not name.startswith("/") else None
         if not isinstance(group, h5py.Group) or name in stored:
             raise FileError(f"layer_names has {name!r}, which is no group of {top.name!r}, or is there twice")
         here = f"{root}/{name}".lstrip("/")
-        stored[name] = [f"{here}/{weight}" for weight in _names(group, "weight_names", data)]
+        stored[name] = [f"{here}/{weight}" for weight in _names(group, "weight_names", longest)]
     listed = Counter(path for paths in stored.values() for path in paths)
     for path in listed:
         if path not in datasets:

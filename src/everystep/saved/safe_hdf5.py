@@ -68,14 +68,14 @@ def find_datasets(file: h5py.File, skipped: Set[str] = frozenset()) -> dict[str,
     return found
 
 
-def read_strings(group: h5py.Group, name: str, data: bytes) -> list[str] | None:
+def read_strings(group: h5py.Group, name: str, longest: int) -> list[str] | None:
     """The strings of an attribute, one or a list of them; None: it has no such attribute.
 
     Strings of variable length lie in heaps, and many may be one and the same there: what they come to is bounded by
-    their number and the largest heap before any is read.
+    their number and the longest that there can be, before any is read.
 
     Args:
-        data: the whole file.
+        longest: of the file, from `longest_string`.
 
     Raises:
         FileError: they are no strings in UTF-8, or could come to more than `STRINGS` bytes.
@@ -90,15 +90,15 @@ def read_strings(group: h5py.Group, name: str, data: bytes) -> list[str] | None:
     count, kind = space.get_simple_extent_npoints(), found.get_type()
     if kind.get_class() != h5py.h5t.STRING or len(found.shape) > 1 or count > OBJECTS:
         raise FileError(f"{where} must be a string or a list of at most {OBJECTS}; it is {count} of {found.dtype}")
-    each = _largest_heap(data) if kind.is_variable_str() else kind.get_size()
+    each = longest if kind.is_variable_str() else kind.get_size()
     if count * each > STRINGS:
         raise FileError(f"{where}: {count} strings of up to {each} bytes may come to more than {STRINGS}")
     strings = np.asarray(group.attrs[name]).reshape(-1).tolist()
     return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in strings]
 
 
-def _largest_heap(data: bytes) -> int:
-    """An upper bound of the length of a string in the file: the largest collection of its heaps says its size."""
+def longest_string(data: bytes) -> int:
+    """No string of variable length in a file is longer: each collection of strings says its size."""
     largest, at = 0, data.find(b"GCOL")
     while at >= 0:
         largest = max(largest, int.from_bytes(data[at + 8 : at + 16], "little"))
