@@ -115,9 +115,9 @@ x32 = np.zeros((B, K), np.float32)
 REFUSED = [
     (lambda: layers.Dense(N, name="d", lora_rank=2), UnsupportedError, "layer 'd': lora_rank is not supported"),
     (
-        lambda: layers.Dense(N, activation="glu", name="d"),
+        lambda: layers.Dense(N, activation="gluon", name="d"),
         UnsupportedError,
-        "layer 'd': activation 'glu' is not one of",
+        "layer 'd': activation 'gluon' is not one of",
     ),
     (lambda: layers.Dense(N)(x32[0]), ShapeError, r"takes \(B,...,K\), with a known last size; got \(5,\)"),
     (lambda: layers.Dense(N)(layers.Input((None,))), ShapeError, r"with a known last size; got \(None, None\)"),

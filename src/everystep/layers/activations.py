@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from everystep import engine
 from everystep.cells import ACTIVATION_ALIASES, ACTIVATIONS
-from everystep.engine import Array
+from everystep.engine import Array, PackedMatrix
 from everystep.errors import ShapeError, UnsupportedError
 
 ALONG_LAST_AXIS = ("softmax", "log_softmax", "sparsemax", "glu")
@@ -66,9 +66,20 @@ def activate(name: str, x: Array) -> Array:
     return found
 
 
+def activated_product(x: Array, matrix: PackedMatrix, bias: Array | None, name: str) -> Array:
+    """a(x W + b) for x (...,K), contiguous: `engine.product` with any activation, those along the last axis too."""
+    if name not in ALONG_LAST_AXIS:
+        return engine.product(x, matrix, bias, name)
+    return activate(name, engine.product(x, matrix, bias, "linear"))
+
+
+@overload
+def size_after(name: str, size: int) -> int: ...
+@overload
+def size_after(name: str, size: None) -> None: ...
 def size_after(name: str, size: int | None) -> int | None:
     """Of the last axis: glu halves it."""
-    return size // 2 if name == "glu" and size is not None else size
+    return size if size is None or name != "glu" else size // 2
 
 
 def _glu(x: Array) -> Array:
@@ -93,4 +104,4 @@ def _sparsemax(x: Array) -> Array:
     support = ordered - (sums - one) / ranks > 0
     k = support.sum(axis=-1, keepdims=True).astype(x.dtype)
     inside = np.ascontiguousarray(np.where(support, sums, zero))
-    return np.maximum(x - (inside.sum(axis=-1, keepdims=True) - one) / k, zero)
+    return np.asarray(np.maximum(x - (inside.sum(axis=-1, keepdims=True) - one) / k, zero))

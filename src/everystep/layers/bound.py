@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from everystep import engine
-from everystep.engine import Array, Bound
+from everystep.engine import Array, Bound, PackedMatrix
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.concatenate import Concatenate
+from everystep.layers.conv1d import Conv1D
 from everystep.layers.dense import Dense
 from everystep.layers.dropout import Identity
 from everystep.layers.embedding import Embedding
@@ -98,7 +99,7 @@ def _is_flags(flags: Any, B: int) -> bool:
     return isinstance(flags, np.ndarray) and flags.shape == (B,) and flags.dtype == bool and flags.flags.c_contiguous
 
 
-# ---- Layers that carry nothing ----
+# ---- Layers that carry nothing, or a few steps ----
 
 
 @bound_step.register
@@ -106,11 +107,33 @@ def _(layer: Dense, call: dict[str, Any], state: Any) -> BoundStep | None:
     x = call["inputs"]
     if not x.flags.c_contiguous or layer.activation in NOT_BOUND:
         return None
-    y = np.empty((*x.shape[:-1], layer.units), layer.dtype)
-    joined = layer.activation not in ALONG_LAST_AXIS
-    matrix, bias = layer.packed, layer.named_weights.get("bias")
-    calls = [engine.bound_product(x, matrix, bias, layer.activation if joined else "linear", y)]
-    return BoundStep(y, calls if joined else calls + _along_last_axis(layer.activation, y, y))
+    return _activated_product(x, layer.packed, layer.named_weights.get("bias"), layer.activation)
+
+
+@bound_step.register
+def _(layer: Conv1D, call: dict[str, Any], state: Any) -> BoundStep | None:
+    x_t, w = call["inputs"], layer.window
+    if layer.own_clock or layer.groups > 1 or layer.activation in NOT_BOUND or x_t.ndim != 2 or not state:
+        return None
+    before, steps = state[0], np.empty((len(x_t), w.span, x_t.shape[1]), layer.dtype)
+    taps = np.empty((len(x_t), w.size, x_t.shape[1]), layer.dtype)
+    rows = taps.reshape(len(x_t), -1)
+    product = _activated_product(rows, layer.packed[0], layer.named_weights.get("bias"), layer.activation)
+    calls: list[Bound] = [
+        partial(np.copyto, steps[:, :-1], before),
+        partial(np.copyto, steps[:, -1], x_t),
+        partial(np.copyto, taps, steps[:, :: w.dilation]),
+        partial(np.copyto, before, steps[:, 1:]),
+    ]
+    return BoundStep(product.outputs, calls + product.calls)
+
+
+def _activated_product(x: Array, matrix: PackedMatrix, bias: Array | None, name: str) -> BoundStep:
+    """As `activations.activated_product`."""
+    y = np.empty((*x.shape[:-1], matrix.columns), x.dtype)
+    if name not in ALONG_LAST_AXIS:
+        return BoundStep(y, [engine.bound_product(x, matrix, bias, name, y)])
+    return BoundStep(y, [engine.bound_product(x, matrix, bias, "linear", y), *_along_last_axis(name, y, y)])
 
 
 @bound_step.register

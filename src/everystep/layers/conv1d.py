@@ -9,7 +9,7 @@ import numpy as np
 from everystep import engine
 from everystep.engine import Array, PackedMatrix
 from everystep.errors import OptionError, ShapeError
-from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name
+from everystep.layers.activations import activate, activated_product, activation_name, size_after
 from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
 from everystep.layers.windows import FORMATS, Windowed, one_number, one_of
@@ -137,17 +137,19 @@ class Conv1D(Windowed):
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         w, B = self.window, x.shape[0]
         windows = np.stack([w.tap(x, count, k) for k in range(w.size)], axis=2)  # (B,count,k,I)
-        bias, linear = self._weights.get("bias"), self.activation in ALONG_LAST_AXIS
+        bias = self._weights.get("bias")
+        if self.groups == 1:
+            rows = windows.reshape(B, count, self.packed[0].rows)
+            return activated_product(rows, self.packed[0], bias, self.activation)
         biases = [None] * self.groups if bias is None else np.split(bias, self.groups)
         outputs = []
         for part, matrix, its_bias in zip(np.split(windows, self.groups, axis=3), self.packed, biases, strict=True):
             rows = np.ascontiguousarray(part).reshape(B, count, matrix.rows)
-            outputs.append(engine.product(rows, matrix, its_bias, "linear" if linear else self.activation))
-        y = outputs[0] if self.groups == 1 else np.concatenate(outputs, axis=2)
-        return activate(self.activation, y) if linear else y
+            outputs.append(engine.product(rows, matrix, its_bias, "linear"))
+        return activate(self.activation, np.concatenate(outputs, axis=2))
 
     def features(self, I: int) -> int:
-        return self.filters
+        return size_after(self.activation, self.filters)
 
 
 def check_apart(layer: str, stride: int, dilation: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from everystep import engine
 from everystep.engine import Array, PackedMatrix
 from everystep.errors import ShapeError
-from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name, size_after
+from everystep.layers.activations import activated_product, activation_name, size_after
 from everystep.layers.base import Layer
 from everystep.layers.checks import refuse_given, whole_number
 from everystep.layers.initializers import initializer
@@ -101,14 +101,8 @@ class Dense(Layer):
         return self._packed
 
     def apply(self, inputs: Array) -> Array:
-        joined = self.activation not in ALONG_LAST_AXIS
-        y = engine.product(
-            np.ascontiguousarray(inputs),
-            self.packed,
-            self._weights.get("bias"),
-            activation=self.activation if joined else "linear",
-        )
-        return y if joined else activate(self.activation, y)
+        x = np.ascontiguousarray(inputs)
+        return activated_product(x, self.packed, self._weights.get("bias"), self.activation)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], size_after(self.activation, self.units))

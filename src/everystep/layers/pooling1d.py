@@ -41,7 +41,7 @@ class Pooling(Windowed):
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         y = self.window.tap(x, count, 0).copy()
         for k in range(1, self.window.size):
-            self.combine(y, self.window.tap(x, count, k), y)
+            self.combine(y, self.window.tap(x, count, k), out=y)
         return y
 
 

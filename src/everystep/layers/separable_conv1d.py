@@ -8,7 +8,7 @@ import numpy as np
 
 from everystep import engine
 from everystep.engine import Array, PackedMatrix
-from everystep.layers.activations import ALONG_LAST_AXIS, activate, activation_name
+from everystep.layers.activations import activate, activated_product, activation_name, size_after
 from everystep.layers.checks import whole_number
 from everystep.layers.conv1d import check_apart
 from everystep.layers.initializers import initializer
@@ -123,7 +123,7 @@ class DepthwiseConv1D(Depthwise):
         return activate(self.activation, y + self._weights["bias"] if self.use_bias else y)
 
     def features(self, I: int) -> int:
-        return I * self.depth_multiplier
+        return size_after(self.activation, I * self.depth_multiplier)
 
 
 class SeparableConv1D(Depthwise):
@@ -222,9 +222,7 @@ class SeparableConv1D(Depthwise):
 
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         y = self.depthwise(x, count, self._weights["depthwise_kernel"])
-        joined = self.activation not in ALONG_LAST_AXIS
-        y = engine.product(y, self.packed, self._weights.get("bias"), self.activation if joined else "linear")
-        return y if joined else activate(self.activation, y)
+        return activated_product(y, self.packed, self._weights.get("bias"), self.activation)
 
     def features(self, I: int) -> int:
-        return self.filters
+        return size_after(self.activation, self.filters)

@@ -234,8 +234,8 @@ class Windowed(Layer):
                 if one.shape != other.shape or one.dtype != other.dtype:
                     raise ShapeError(
                         f"layer {self.name!r}: the state must be {wanted}, of "
-                        f"{', '.join(str(v.dtype) for v in first)}; got {one.dtype} of shape {one.shape}. Pass what run or "
-                        "step returned, or None to begin"
+                        f"{', '.join(str(v.dtype) for v in first)}; got {one.dtype} of shape {one.shape}. Pass what "
+                        "run or step returned, or None to begin"
                     )
         if self.window.span > 1:
             return parts[0], list(parts[1:])
