@@ -14,7 +14,7 @@ def float64() -> Iterator[None]:
     """Some of Keras's operations cast float64 to float32, whatever a layer's dtype; in here they do not."""
     casts = dict(dtypes.BIT64_TO_BIT32_DTYPE)
     dtypes.BIT64_TO_BIT32_DTYPE.clear()
-    on_jax = keras.backend.backend() == "jax"
+    on_jax = keras.backend.backend() in ("jax", "numpy")  # which convolves by JAX
     if on_jax:
         import jax
 
