@@ -92,8 +92,12 @@ def test_rows_of_different_phases_step_and_do_not_run() -> None:
 def test_refusals() -> None:
     with pytest.raises(ShapeError, match="layer 'c' needs sequences of 5 steps or more, for one output; got 3 steps"):
         built(layers.Conv1D(2, 5, name="c", dtype="float64"), X).run(X[:, :3])
-    with pytest.raises(ShapeError, match="needs sequences of 5 steps"):
-        layers.Conv1D(2, 5)(layers.Input((3, 2)))
+    for convolution in (layers.Conv1D(2, 5), layers.SeparableConv1D(2, 5), layers.DepthwiseConv1D(5)):
+        with pytest.raises(ShapeError, match="needs sequences of 5 steps"):
+            convolution(layers.Input((3, 2)))
+        with pytest.raises(ShapeError, match="needs sequences of 5 steps"):
+            convolution(np.ones((B, 3, 2), np.float32))
+    assert layers.Conv1D(2, 1)(np.ones((B, 0, 3), np.float32)).shape == (B, 0, 2)
     with pytest.raises(ShapeError, match="the features must be a multiple of groups; got 4 features in 3"):
         layers.Conv1D(3, 2, groups=3)(X)
     with pytest.raises(OptionError, match="filters must be a multiple of groups"):

@@ -18,6 +18,8 @@ from everystep.layers.windows import FORMATS, Windowed, one_number, one_of
 class Depthwise(Windowed):
     """What the two share: m filters of each feature."""
 
+    refuses_short = True
+
     def set_depthwise(
         self,
         kernel_size: Any,

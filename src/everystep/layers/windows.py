@@ -180,7 +180,8 @@ class Windowed(Layer):
                     "step, or run rows that began together"
                 )
         count = w.completed(T, wait)
-        if state is None and not count and self.refuses_short:
+        carries = bool(clock) or w.span > 1  # else a chunk without steps comes without a state too
+        if state is None and carries and not count and self.refuses_short:
             raise ShapeError(
                 f"layer {self.name!r} needs sequences of {w.first + 1} steps or more, for one output; got {T} steps"
             )

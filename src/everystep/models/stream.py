@@ -21,6 +21,7 @@ from everystep.models import stream_state
 from everystep.models.inputs import fitted
 from everystep.models.model import Model
 from everystep.models.stream_call import Value
+from everystep.models.stream_clock import only_where_fresh
 from everystep.models.stream_plan import Plan
 
 
@@ -143,6 +144,9 @@ class Stream:
                 after += call.held_after(outputs)
         for old, new in after:
             np.copyto(old, new)
+        for call in self._plan.calls:  # whose newest step may be one of a step before the chunk's last
+            if call.own_clock is not None and call.clock is not None:
+                only_where_fresh(call.own_clock, call.clock)
         self.steps += lengths.pop()
         return self.model._packed([np.array(read(value)) for value in self._plan.outputs])
 

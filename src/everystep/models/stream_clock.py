@@ -74,9 +74,14 @@ def only_fresh(
         for array, old, where in zip(kept, before, wheres, strict=True):
             np.copyto(array, old, where=where)
         if own is not None:
-            np.logical_and(own.fresh, clock.fresh, own.fresh)
+            only_where_fresh(own, clock)
 
     return step
+
+
+def only_where_fresh(own: Clock, clock: Clock) -> None:
+    """What a layer returns is no newer than what it took."""
+    np.logical_and(own.fresh, clock.fresh, own.fresh)
 
 
 def note_arrival(clock: Clock) -> None:
