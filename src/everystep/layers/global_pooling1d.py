@@ -128,6 +128,7 @@ class GlobalMaxPooling1D(GlobalPooling):
     def run(  # type: ignore[override]
         self, inputs: Any, state: State = None, *, mask: Array | None = None
     ) -> tuple[Any, State]:
+        require_arrays(self.name, inputs)
         if state is None and not time_second(inputs, self.data_format).shape[1]:
             raise ShapeError(f"layer {self.name!r} needs sequences of one step or more; got {tuple(inputs.shape)}")
         return super().run(inputs, state)
