@@ -28,6 +28,48 @@ def value_tolerance(layer: Any, x: np.ndarray, mask: np.ndarray | None = None, b
     return 2 * max(float(error.max()) for error in value_errors(call).values())
 
 
+def model_tolerances(model: Any, arrays: list[np.ndarray]) -> list[float]:
+    """How far two predictions of one model in float32 may lie apart that only round differently; for each output.
+
+    A sum of n products in float32 is the exact one of numbers that are each changed by at most n u (Higham, Accuracy
+    and Stability of Numerical Algorithms, 3.1; u = 2^-24). So the model in float64 is run with its weights and inputs
+    changed by n u up or down, by chance, and the largest change of each output counts twice: once for each prediction.
+    n is the longest sum over a weight's rows or over an input's row, and 16 at least, for the functions in between.
+
+    Args:
+        model: one of ours. arrays: for its inputs; whole numbers stay as they are.
+    """
+    wide = type(model).from_config(_widened(model.get_config()))
+    weights = [weight.astype(np.float64) for weight in model.get_weights()]
+    n = max(16, *(w.size // w.shape[-1] for w in weights if w.ndim and w.size), *(a[0].size for a in arrays))
+    rng = np.random.default_rng(0)
+
+    def predicted(relative: float) -> list[np.ndarray]:
+        def changed(array: np.ndarray) -> np.ndarray:
+            return array * (1 + relative * rng.choice([-1, 1], array.shape)) if array.dtype.kind == "f" else array
+
+        wide.set_weights([changed(weight) for weight in weights])
+        found = wide.predict([changed(a.astype(np.float64) if a.dtype.kind == "f" else a) for a in arrays])
+        return list(found) if isinstance(found, (list, tuple)) else [found]
+
+    exact = predicted(0)
+    draws = [predicted(n * 2.0**-24) for _ in range(8)]
+    return [
+        2 * max(float(np.abs(draw[k] - whole).max(initial=0)) for draw in draws)
+        + 2 * 2.0**-24 * np.abs(whole).max(initial=0)
+        for k, whole in enumerate(exact)
+    ]
+
+
+def _widened(config: Any) -> Any:
+    """A config with float64 in the place of float32."""
+    if isinstance(config, dict):
+        return {key: _widened(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return type(config)(_widened(value) for value in config)
+    return "float64" if isinstance(config, str) and config == "float32" else config
+
+
 def assert_close64(ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
     """Equal to 1e-10 of the largest entry, or of 1: float64 leaves five digits of room over that."""
     assert len(ours) == len(theirs)

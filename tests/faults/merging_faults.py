@@ -32,8 +32,8 @@ MERGING_FAULTS = [
     Fault(
         "attention: a causal query sees one step more",
         "src/everystep/layers/attention.py",
-        "np.tri(*scores.shape[1:], dtype=bool)",
-        "np.tri(*scores.shape[1:], k=1, dtype=bool)",
+        "np.tri(*scores.shape[1:], dtype=np.bool_)",
+        "np.tri(*scores.shape[1:], k=1, dtype=np.bool_)",
         ATTENTION,
     ),
     Fault(

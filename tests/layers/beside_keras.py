@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from tolerances import assert_close64
+from tolerances import assert_close64, model_tolerances
 from wide_floats import float64
 
 from everystep import layers, models
@@ -37,14 +37,13 @@ def assert_same(kind: str, inputs: Any, **options: Any) -> None:
         assert plain(found) == plain(expected)
 
 
-def assert_same_model(build: Any, arrays: list[Any], path: Any, dtype: str = "float32", atol: float = 2e-6) -> Any:
+def assert_same_model(build: Any, arrays: list[Any], path: Any) -> Any:
     """A model of Keras's, saved and loaded here, and saved here and loaded there, predicts the same each time.
 
     Args:
         build: of keras.layers: (inputs, outputs).
         arrays: for the inputs.
         path: of a folder.
-        atol: of numbers of order 1: 16 roundings of float32.
 
     Returns:
         our model
@@ -61,12 +60,18 @@ def assert_same_model(build: Any, arrays: list[Any], path: Any, dtype: str = "fl
     ours.save(path / "ours.keras")
     back = keras.saving.load_model(path / "ours.keras")
     expected = theirs.predict(arrays, verbose=0)
+    tolerances = model_tolerances(ours, arrays)
     for found in (ours.predict(arrays), back.predict(arrays, verbose=0)):
-        for a, b in zip(_listed(found), _listed(expected), strict=True):
-            assert a.shape == b.shape
-            np.testing.assert_allclose(a, b, rtol=1e-5, atol=atol)
+        assert_within(found, expected, tolerances)
     return ours
 
 
-def _listed(value: Any) -> list[Any]:
+def assert_within(found: Any, expected: Any, tolerances: list[float]) -> None:
+    """Equal in structure and shapes, and each output to its tolerance."""
+    for a, b, tolerance in zip(listed(found), listed(expected), tolerances, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
+
+
+def listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -79,7 +79,7 @@ class OneHead(Layer):
         scores = self.scores(query, key)
         seen = None if of_value is None else of_value[:, None, :]
         if use_causal_mask:
-            earlier = np.tri(*scores.shape[1:], dtype=bool)
+            earlier = np.tri(*scores.shape[1:], dtype=np.bool_)
             seen = earlier if seen is None else seen & earlier
         if seen is not None:
             scores = np.where(seen, scores, scores - np.asarray(MASKED, scores.dtype))

@@ -13,7 +13,7 @@ from everystep.layers.base import Layer
 
 
 class Flatten(Layer):
-    """Keras's Flatten: (B,...) as (B,N), and (B) as (B,1). It makes an end of the mask.
+    """Keras's Flatten: (B,...) as (B,N), and (B) as (B,1). It makes an end of the mask, but of (B,N).
 
     Args:
         data_format: "channels_last", or "channels_first", by which axis 1 is put last before.
@@ -45,6 +45,9 @@ class Flatten(Layer):
         if self.data_format == "channels_first" and inputs.ndim > 1:
             inputs = np.moveaxis(inputs, 1, -1)
         return inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
+
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        return bool(before.shape == returned.shape)
 
     def step_obstacle(self) -> str | None:
         many = self.built and self._rank > 2

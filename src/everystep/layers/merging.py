@@ -166,7 +166,7 @@ class _Extreme(Merge):
     """
 
     by_mask = True
-    choose: Callable[[Array, Array], Array]
+    choose: Callable[..., Any]
 
     def merged(self, inputs: list[Array], mask: list[Array | None]) -> Array:
         found, so_far = inputs[0], mask[0]

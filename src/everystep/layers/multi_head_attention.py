@@ -19,7 +19,7 @@ from everystep.layers.base import Layer
 from everystep.layers.checks import check_flags, fraction, shapes_of, sizes_fit, whole_number
 from everystep.layers.initializers import initializer
 from everystep.layers.softmax import masked_softmax
-from everystep.layers.tensor import Shape, Tensor
+from everystep.layers.tensor import Node, Shape, Tensor
 
 MASKS = ("query_mask", "value_mask", "key_mask", "attention_mask")
 PARTS = {  # of the file and of the weights' names, in Keras's order
@@ -55,7 +55,8 @@ class MultiHeadAttention(Layer):
     A query step that may see nothing gets the mean of all values, as in Keras on JAX; or 0 before the last projection,
     where scores are returned or dropout is above 0.
 
-    Keras takes the masks off the tensors that it was called on, so that what uses them after it sees none. Here they stay.
+    As in Keras it takes the masks off query, value and key: what uses those tensors in a model after it sees none, unless
+    the mask is an edge of the graph. So Add()([x, attention(x, x)]) is without a mask at run time, while LSTM()(x) has it.
 
     At a step the query is (B,I), and value and key are whole. It cannot attend over a sequence that is streamed.
 
@@ -270,6 +271,11 @@ class MultiHeadAttention(Layer):
 
     def _cannot_step(self, reason: str) -> UnsupportedError:
         return UnsupportedError(f"layer {self.name!r} cannot go one step at a time: {reason}")
+
+    def unmasked(self, node: Node) -> list[Tensor]:
+        """As in Keras: what uses query, value or key after it sees no mask with them."""
+        call = self.bind(node.args, node.kwargs)
+        return [call[name] for name in self.mask_arguments if call.get(name) is not None]
 
     # ---- Shapes ----
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from everystep.errors import GraphError, OptionError
 from everystep.layers.naming import snake_case, unique_name
 from everystep.layers.registered import registered_kind, written_names
-from everystep.layers.tensor import Node
+from everystep.layers.tensor import Node, Tensor
 
 Config = dict[str, Any]
 
@@ -49,6 +49,18 @@ class Operation:
     def step_obstacle(self) -> str | None:
         """Why one time step cannot give what a whole sequence gives; None where it can."""
         return None
+
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        """Whether Keras's, on JAX, returns the very array that it was given, so that this one's mask stays with it.
+
+        Args:
+            before, returned: the first array that was given and that is returned, or symbolic tensors for them.
+        """
+        return False
+
+    def unmasked(self, node: Node) -> list[Tensor]:
+        """Of a call's tensors those that Keras takes the mask off, for all that looks at them afterwards."""
+        return []
 
     def get_config(self) -> Config:
         """The constructor's arguments, as in the config of Keras's class of that name."""

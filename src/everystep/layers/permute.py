@@ -13,7 +13,8 @@ from everystep.layers.base import Layer
 
 
 class Permute(Layer):
-    """Keras's Permute: the axes after the batch in another order. It makes an end of the mask.
+    """Keras's Permute: the axes after the batch in another order. It makes an end of the mask,
+    unless the order is the one that is there.
 
     Args:
         dims: (2, 1) makes (B,I,T) of (B,T,I): each axis once, counted from 1.
@@ -40,6 +41,9 @@ class Permute(Layer):
         if inputs.ndim == len(self.dims):  # a step, whose time axis is the first and stays so
             return np.ascontiguousarray(np.transpose(inputs, (0, *(axis - 1 for axis in self.dims[1:]))))
         return np.ascontiguousarray(np.transpose(inputs, (0, *self.dims)))
+
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        return self.dims == tuple(range(1, len(self.dims) + 1))
 
     def step_obstacle(self) -> str | None:
         return None if self.dims[:1] == (1,) else "it puts another axis in the place of time"

@@ -12,7 +12,8 @@ from everystep.layers.base import Layer
 
 
 class Reshape(Layer):
-    """Keras's Reshape: (B,...) as (B, *target_shape). It makes an end of the mask.
+    """Keras's Reshape: (B,...) as (B, *target_shape). It makes an end of the mask, unless the shape is the
+    one that is there.
 
     It goes one step at a time where each step keeps its numbers, however many steps there are: target_shape begins
     with -1, and what follows holds as many numbers as a step.
@@ -49,6 +50,9 @@ class Reshape(Layer):
         if self.built and inputs.ndim < len(self._input_shape):  # a step
             return inputs.reshape(inputs.shape[0], *self.target_shape[1:])
         return inputs.reshape(self.compute_output_shape(inputs.shape))
+
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        return bool(before.shape == returned.shape)
 
     def step_obstacle(self) -> str | None:
         if not self.built:

@@ -13,6 +13,7 @@ from everystep.layers.base import Layer, State
 from everystep.layers.operation import Operation
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor
+from everystep.models.tensor_masks import TensorMasks
 
 
 class Graph:
@@ -22,8 +23,9 @@ class Graph:
         inputs, outputs: the tensors, flat.
 
     Attributes:
-        nodes: every call that is needed, each after those it depends on.
+        nodes: every call that is needed, in the order in which Keras runs them: each after those it depends on.
         operations: what they call, in Keras's order.
+        unmasked_inputs: for each input, whether a call takes its mask off, so that it has none after a run.
 
     Raises:
         GraphError: an output does not follow from the inputs, or two layers have one name.
@@ -32,11 +34,11 @@ class Graph:
     def __init__(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         self.inputs = inputs
         self.outputs = outputs
-        self.nodes, met = _search(inputs, outputs)
+        found, met = _search(inputs, outputs)
         depths: dict[Operation, int] = {}
         node_depths: dict[Node, int] = {}
-        inside = set(self.nodes)
-        for node in reversed(self.nodes):
+        inside = set(found)
+        for node in reversed(found):
             depth = max(node_depths.get(node, 0), depths.get(node.operation, 0))
             depths[node.operation] = node_depths[node] = depth
             for parent in node.parents:
@@ -46,15 +48,24 @@ class Graph:
             if tensor.history.operation not in depths and _is_input(tensor):
                 depths[tensor.history.operation] = 0
                 met[tensor.history.operation] = -1
-                self.nodes.append(tensor.history.operation.nodes[tensor.history.node_index])
+                node_depths[tensor.history.operation.nodes[tensor.history.node_index]] = 0
+        self.nodes = sorted(node_depths, key=lambda node: -node_depths[node])
         self.operations = sorted(depths, key=lambda operation: (-depths[operation], met[operation]))
         self._check_names()
+        self.unmasked_inputs = self._unmasked_inputs()
 
     def _check_names(self) -> None:
         by_name: dict[str, Operation] = {}
         for operation in self.operations:
             if by_name.setdefault(operation.name, operation) is not operation:
                 raise GraphError(f"two layers of one model have the name {operation.name!r}: give one another name")
+
+    def _unmasked_inputs(self) -> list[bool]:
+        masks = TensorMasks(self.inputs, [True] * len(self.inputs))
+        for node in self.nodes:
+            if node.inputs:
+                masks.after(node, node.inputs[0], node.outputs[0])
+        return [masks.of(tensor) is None for tensor in self.inputs]
 
     def run(
         self, arrays: list[Any], masks: list[Any], states: dict[int, State], verb: str = "run"
@@ -68,7 +79,7 @@ class Graph:
             verb: "run" on whole sequences, or "step" on one time step of each.
         """
         found = {id(tensor): value for tensor, value in zip(self.inputs, arrays, strict=True)}
-        their_masks = {id(tensor): mask for tensor, mask in zip(self.inputs, masks, strict=True)}
+        their_masks = TensorMasks(self.inputs, masks)
         after: dict[int, State] = {}
 
         for place, node in enumerate(self.nodes):
@@ -77,20 +88,22 @@ class Graph:
                 continue
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
-                mask = map_leaves(lambda t: their_masks.get(id(t)), call[operation.call_arguments[0]])
-                own = {f"{name}_mask": their_masks.get(id(call.get(name))) for name in operation.mask_arguments}
+                mask = map_leaves(their_masks.of, call[operation.call_arguments[0]])
+                own = {f"{name}_mask": their_masks.of(call.get(name)) for name in operation.mask_arguments}
                 call = {name: _filled(found, given) for name, given in call.items()}
                 call = own | {name: value for name, value in call.items() if value is not None}
                 outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
                 after[place] = state
-                if its_masks is not None:
-                    for tensor, mask in zip(node.outputs, flatten(its_masks), strict=False):
-                        their_masks[id(tensor)] = mask
             else:
                 outputs, _ = getattr(operation, verb)(*_filled(found, node.args), **_filled(found, node.kwargs))
-            for tensor, array in zip(node.outputs, flatten(outputs), strict=True):
+                its_masks = None
+            returned = flatten(outputs)
+            their_masks.after(node, found[id(node.inputs[0])], returned[0])
+            for tensor, mask in zip(node.outputs, [] if its_masks is None else flatten(its_masks), strict=False):
+                their_masks.put(tensor, mask)
+            for tensor, array in zip(node.outputs, returned, strict=True):
                 found[id(tensor)] = array
-        return [found[id(t)] for t in self.outputs], [their_masks.get(id(t)) for t in self.outputs], after
+        return [found[id(t)] for t in self.outputs], [their_masks.of(t) for t in self.outputs], after
 
     def symbolic_outputs(self, inputs: list[Tensor], name: str) -> list[Tensor]:
         """Tensors for the outputs, of the sizes that follow from those of the tensors in the place of the inputs."""

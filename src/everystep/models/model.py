@@ -15,7 +15,7 @@ from everystep.layers.composite import Composite
 from everystep.layers.input import InputLayer
 from everystep.layers.operation import Config, Operation
 from everystep.layers.structure import flatten, pack
-from everystep.layers.tensor import Array, Tensor
+from everystep.layers.tensor import Array, Node, Tensor
 from everystep.models import config as configs
 from everystep.models import ragged
 from everystep.models.graph import Graph
@@ -310,6 +310,13 @@ class Model(Composite):
 
     def enters_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         return True
+
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        return before is returned
+
+    def unmasked(self, node: Node) -> list[Tensor]:
+        given = flatten(self.bind(node.args, node.kwargs)["inputs"])
+        return [tensor for tensor, off in zip(given, self.graph.unmasked_inputs, strict=True) if off]
 
     def symbolic_outputs(self, inputs: Any) -> Any:
         return self._packed(self.graph.symbolic_outputs(flatten(inputs), self.name))

@@ -18,6 +18,7 @@ from everystep.models.model import Model
 from everystep.models.stream_call import ARRIVED, Call, Held, Value, filled, newest, values_in
 from everystep.models.stream_check import check_streamable, time_axes
 from everystep.models.stream_clock import Clock, absent, key_after, note_arrival, only_fresh, show
+from everystep.models.tensor_masks import TensorMasks
 
 
 class Plan:
@@ -55,7 +56,7 @@ class Plan:
     ) -> tuple[list[Value], list[Value | None]]:
         """The values of a graph's outputs, and their masks; as `Graph.run`."""
         found = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
-        masked = {id(tensor): mask for tensor, mask in zip(graph.inputs, masks, strict=True)}
+        masked = TensorMasks(graph.inputs, masks)
         for node in graph.nodes:
             operation = node.operation
             if id(node.outputs[0]) in found:
@@ -63,17 +64,19 @@ class Plan:
             name = path + operation.name
             if isinstance(operation, Layer):
                 call = operation.bind(node.args, node.kwargs)
-                mask = map_leaves(partial(_mask_of, masked), call[operation.call_arguments[0]])
-                own = {f"{key}_mask": masked.get(id(call.get(key))) for key in operation.mask_arguments}
+                mask = map_leaves(masked.of, call[operation.call_arguments[0]])
+                own = {f"{key}_mask": masked.of(call.get(key)) for key in operation.mask_arguments}
                 call = {key: _looked_up(found, given) for key, given in call.items()}
                 call = own | {key: given for key, given in call.items() if given is not None}
                 outputs, its_masks = self._layer(operation, name, call, mask)
             else:
                 given = operation.arguments(*node.args, **node.kwargs)
                 outputs, its_masks = self._call(Call(operation, name, tuple(_looked_up(found, given)), {}, None))
+            masked.after(node, found[id(node.inputs[0])].array, outputs[0].array)
             found |= {id(tensor): value for tensor, value in zip(node.outputs, outputs, strict=True)}
-            masked |= {id(tensor): mask for tensor, mask in zip(node.outputs, its_masks, strict=True)}
-        return [found[id(t)] for t in graph.outputs], [masked.get(id(t)) for t in graph.outputs]
+            for tensor, its in zip(node.outputs, its_masks, strict=True):
+                masked.put(tensor, its)
+        return [found[id(t)] for t in graph.outputs], [masked.of(t) for t in graph.outputs]
 
     def _layer(self, layer: Layer, name: str, call: dict[str, Any], mask: Any) -> Any:
         """As `Layer.advance` and `Model.advance`."""
@@ -155,10 +158,6 @@ class Plan:
             found = next(self._known)
         self.constants.append(found)
         return found
-
-
-def _mask_of(masked: dict[int, Value | None], tensor: Tensor) -> Value | None:
-    return masked.get(id(tensor))
 
 
 def _looked_up(found: dict[int, Value], structure: Any) -> Any:

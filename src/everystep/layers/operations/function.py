@@ -9,7 +9,7 @@ import numpy as np
 from everystep.errors import EverystepError, OptionError, UnsupportedError
 from everystep.layers.operation import Config, Operation
 from everystep.layers.operations.kind import is_number
-from everystep.layers.operations.slicing import takes_newest
+from everystep.layers.operations.slicing import only_cuts, takes_newest
 from everystep.layers.operations.table import KINDS
 from everystep.layers.structure import map_leaves
 from everystep.layers.tensor import Node, Tensor, has_tensor
@@ -158,6 +158,15 @@ class Function(Operation):
         x, key = self._symbolic
         return takes_newest(x.shape, key)
 
+    def returns_its_input(self, before: Any, returned: Any) -> bool:
+        given = self._symbolic
+        if self.kind in ORDERS:
+            return not self.about.axes(given[0].shape, **self.options)
+        if self.kind == "GetItem" and not only_cuts(given[1], known=None not in before.shape[1:]):
+            return False
+        same = before.shape == returned.shape and str(before.dtype) == str(returned.dtype)
+        return self.kind in SAME_NUMBERS and same
+
     def step_obstacle(self) -> str | None:
         given = self._symbolic
         shapes = self._shapes(given)
@@ -190,6 +199,8 @@ class Function(Operation):
         return 0
 
 
+SAME_NUMBERS = ("Reshape", "GetItem", "Cast", "ConvertToTensor")  # if shape and dtype stay
+ORDERS = ("Transpose", "Swapaxes", "Moveaxis")
 ROWS_STAY = ("Reshape",)  # the rows stay one after the other
 RANKS_MEET = {KINDS[name].shape for name in ("Add",)}
 

@@ -63,6 +63,19 @@ def _axes(x: Shape, key: Any) -> tuple[int, ...]:
     return (*cut, *moved)
 
 
+def only_cuts(key: Any, known: bool) -> bool:
+    """Whether x[key] is x if it is of x's shape: it has slices in steps of 1 alone.
+
+    Args:
+        known: whether the sizes are; if not, only slices that cut nothing count.
+    """
+    given = key if isinstance(key, (list, tuple)) else [key]
+    slices = [part for part in given if part is not ...]
+    if not all(isinstance(part, slice) and part.step in (None, 1) for part in slices):
+        return False
+    return known or all(part.start in (None, 0) and part.stop is None for part in slices)
+
+
 def takes_newest(x: Shape, key: Any) -> bool:
     """Whether of the time axis it takes the last step alone, and else leaves batch and time as they are."""
     found = parts(x, key)
