@@ -52,6 +52,27 @@ OPERATION_FAULTS = [
         _FILES,
     ),
     Fault(
+        "operations: an end of a clip that is not given is nan",
+        f"{_AT}/elementwise.py",
+        "ends = [None if end is None else as_dtype(end, dtype)",
+        "ends = [as_dtype(end, dtype)",
+        _FILES,
+    ),
+    Fault(
+        "operations: a fraction out of range becomes what the processor makes of it",
+        f"{_AT}/elementwise.py",
+        'if x.dtype.kind == "f" and found.dtype.kind in "iu":',
+        "if False:",
+        _FILES,
+    ),
+    Fault(
+        "streams: a function is computed in the dtype that NumPy chooses",
+        "src/everystep/layers/bound.py",
+        "if ufunc is None or any(x.dtype != result_dtype(*given) for x in arrays):",
+        "if ufunc is None or any(x.dtype != arrays[0].dtype for x in arrays):",
+        _FILES,
+    ),
+    Fault(
         "ragged batches: functions between the layers read the padding",
         "src/everystep/models/ragged.py",
         'if {one.padding for one in its} - {"none"} and not _of_masks(node):',

@@ -17,7 +17,7 @@ from tolerances import assert_close64
 import everystep
 from everystep import load_model
 from everystep.errors import EverystepError, OptionError, UnsupportedError
-from everystep.layers.operations import KINDS
+from everystep.layers.operations import KINDS, Function
 
 T, K, B = 6, 4, 3
 TABLE = np.arange(12.0).reshape(4, 3)
@@ -51,8 +51,11 @@ ops.pad(x, ((0, 0), (1, 0), (0, 2))) | ops.pad(x, ((0, 0), (1, 2), (0, 0)), cons
 ops.pad(x, ((0, 0), (1, 2), (0, 0)), mode="reflect") | ops.one_hot(n, 4) | ops.one_hot(n, 3, axis=1, dtype="int32")
 ops.where(x > 0, x, y) | ops.where(x > 0, x, 0.0) | ops.where(n > 0, n, 7) | ops.where(n > 0, n, 0.5)
 ops.cast(n, "float32") | ops.cast(n, "float64") | ops.cast(x, "int32") | ops.cast(x, "bool") | ops.clip(x, -1, 0.5)
-ops.clip(n, 1, 2) | ops.clip(n, 0.5, 2) | ops.maximum(x, 0.5) | ops.maximum(x, y) | ops.minimum(n, 2)
-ops.minimum(x, y)
+ops.clip(n, 1, 2) | ops.clip(n, 0.5, 2) | ops.clip(x, -0.5, None) | ops.clip(n, None, 2) | ops.clip(n > 1, 0, 1)
+ops.square(x > 0) | (x > 0) // (p > 0) | (n > 0) % (n < 9) | ops.power(x > 0, n[:, :, None] > 1) | ops.relu(x > 0)
+ops.cast(x / 0, "int32")
+ops.cast(x * 1e9, "int32") | ops.cast(x * 200, "uint8") | ops.cast(x * 200, "int8") | ops.convert_to_tensor(x)
+ops.maximum(x, 0.5) | ops.maximum(x, y) | ops.minimum(n, 2) | ops.minimum(x, y)
 ops.exp(x) | ops.exp(n) | ops.expm1(x) | ops.log(p) | ops.log1p(p) | ops.log2(p) | ops.log10(p) | ops.sqrt(p)
 ops.sqrt(n)
 ops.rsqrt(p) | ops.square(x) | ops.square(n) | ops.reciprocal(p) | ops.sin(x) | ops.cos(x) | ops.tan(x) | ops.arctan(x)
@@ -155,6 +158,12 @@ def test_every_kind_is_among_them() -> None:
     assert set(KINDS) - met == set()
 
 
+def test_one_row_keeps_its_axis() -> None:
+    x = everystep.Input((T, 1), name="x")
+    model = everystep.Model(x, Function("Squeeze")(x))
+    np.testing.assert_array_equal(model.predict(np.ones((2, T, 1)), batch_size=1), np.ones((2, T)))
+
+
 # ---- Python's operators on our tensors ----
 
 OPERATORS = [case for case in CASES if "ops." not in case]
@@ -212,10 +221,12 @@ STREAMS = [
     "ops.pad(x, ((0, 0), (0, 0), (1, 0)))", "ops.one_hot(n, 4)", "ops.where(x > 0, x, y)", "ops.cast(n, 'float32')",
     "ops.clip(x, -1, 1)", "ops.maximum(x2=x, x1=0.25)", "ops.exp(x)", "ops.tanh(x)", "ops.sigmoid(x)", "ops.relu(x)",
     "ops.zeros_like(x)", "x @ TABLE", "ops.log(p) / p", "ops.swapaxes(ops.stack([x, y], axis=-1), 2, 3)",
-    "ops.leaky_relu(x[:, -1] + y[:, -1])", "ops.mean(x[:, -1], axis=1)",
+    "ops.leaky_relu(x[:, -1] + y[:, -1])", "ops.mean(x[:, -1], axis=1)", "ops.exp(x > 0)", "(x > 0) / 3", "(x > 0) + 1",
+    "ops.exp(ops.cast(n, 'uint8'))", "n * 33554433 > 33554432.5", "x / 0", "ops.clip(x, 0, None)", "ops.maximum(x, y)",
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", STREAMS)
 def test_a_stream_gives_what_predict_gives_on_the_prefix(case: str) -> None:
     streamed(unbounded(case), data("float32"))
@@ -234,6 +245,7 @@ OBSTACLES = {
     "ops.stack([x, y], axis=1)": "it goes along the time axis",
     "ops.concatenate([x, y], axis=1)": "it goes along the time axis",
     "ops.transpose(x, (0, 2, 1))": "it goes along the time axis",
+    "ops.squeeze(x[:, :, :1])": "it goes along the time axis",
     "ops.reshape(x, (-1, K))": "it goes along the time axis",
     "x @ ops.transpose(y, (0, 2, 1))": "it goes along the time axis",
     "x + n[:, None] * 1.0": "it goes along the time axis",

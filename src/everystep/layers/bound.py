@@ -23,6 +23,8 @@ from everystep.layers.embedding import Embedding
 from everystep.layers.masking import Masking
 from everystep.layers.operation import Operation
 from everystep.layers.operations import Function
+from everystep.layers.operations.elementwise import quiet
+from everystep.layers.operations.kind import result_dtype
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.together import Found
@@ -212,12 +214,14 @@ def _(function: Function, call: Any, state: Any) -> BoundStep | None:
         return BoundStep(newest, [])  # the same always, or a view
     if function.kind in ("Any", "All", "Concatenate"):
         return BoundStep(newest, [partial(function.about.run, *given, **function.options, out=y)])
-    ufunc = function.about.ufunc
-    if ufunc is None or len({x.dtype for x in given if isinstance(x, np.ndarray)}) > 1:
+    ufunc, arrays = function.about.ufunc, [x for x in given if isinstance(x, np.ndarray)]
+    # NumPy chooses by the dtypes of the arrays what it computes in, so they must be the one that `run` brings them to.
+    if ufunc is None or any(x.dtype != result_dtype(*given) for x in arrays):
         return None
-    if any(isinstance(x, np.ndarray) and not (x.flags.c_contiguous and np.can_cast(x.dtype, y.dtype)) for x in given):
-        return None if y.dtype != bool else BoundStep(newest, [partial(ufunc, *given, y)])
-    return BoundStep(newest, [partial(ufunc, *given, y)])
+    dtype = arrays[0].dtype
+    if y.dtype != bool and (y.dtype != dtype or not all(x.flags.c_contiguous for x in arrays)):
+        return None
+    return BoundStep(newest, [partial(quiet, ufunc, *given, out=y)])
 
 
 # ---- Masks ----

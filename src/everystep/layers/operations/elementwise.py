@@ -32,10 +32,10 @@ from everystep.layers.operations.kind import (
 PAIR = ("x1", "x2")
 
 
-def _quiet(function: Callable[..., Any], *arrays: Any) -> Any:
+def quiet(function: Callable[..., Any], *arrays: Any, **out: Any) -> Any:
     """Without NumPy's warnings: what overflows, or has no value, is inf or nan, as in Keras."""
     with np.errstate(all="ignore"):
-        return function(*arrays)
+        return function(*arrays, **out)
 
 
 def _ufunc(ufunc: Any, dtype: Callable[..., str], of: Callable[..., str] | None = None) -> Kind:
@@ -44,7 +44,7 @@ def _ufunc(ufunc: Any, dtype: Callable[..., str], of: Callable[..., str] | None 
 
     def run(*values: Any) -> Any:
         wanted = of(*values)
-        return _quiet(ufunc, *(np.ascontiguousarray(v) if np.ndim(v) else v for v in _brought(values, wanted)))
+        return quiet(ufunc, *(np.ascontiguousarray(v) if np.ndim(v) else v for v in _brought(values, wanted)))
 
     return Kind(
         run, broadcast, dtype, call=PAIR[: ufunc.nin] if ufunc.nin > 1 else ("x",), needed=ufunc.nin, ufunc=ufunc
@@ -67,19 +67,24 @@ def _logical(ufunc: Any) -> Kind:
     return _ufunc(ufunc, _bool)
 
 
+def _number_dtype(*values: Any) -> str:
+    """As `result_dtype`, of what Keras on JAX computes of bool in 32 bits."""
+    dtype = result_dtype(*values)
+    return "int32" if dtype == "bool" else dtype
+
+
 def _power(x1: Any, x2: Any) -> Any:
-    dtype = result_dtype(x1, x2)
-    return _quiet(np.power, *_brought((x1, x2), dtype))
+    return quiet(np.power, *_brought((x1, x2), _number_dtype(x1, x2)))
 
 
 def _rsqrt(x: Any) -> Any:
-    root = _quiet(np.sqrt, as_dtype(x, float_dtype(x)))
-    return _quiet(np.divide, root.dtype.type(1), root)
+    root = quiet(np.sqrt, as_dtype(x, float_dtype(x)))
+    return quiet(np.divide, root.dtype.type(1), root)
 
 
 def _divide_no_nan(x1: Any, x2: Any) -> Any:
     x1, x2 = _brought((x1, x2), float_dtype(x1, x2))
-    return np.where(x2 == 0, x2.dtype.type(0), _quiet(np.divide, x1, np.where(x2 == 0, x2.dtype.type(1), x2)))
+    return np.where(x2 == 0, x2.dtype.type(0), quiet(np.divide, x1, np.where(x2 == 0, x2.dtype.type(1), x2)))
 
 
 def _where(condition: Any, x1: Any, x2: Any) -> Any:
@@ -87,12 +92,13 @@ def _where(condition: Any, x1: Any, x2: Any) -> Any:
 
 
 def _clip_dtype(x: Any, x_min: Any, x_max: Any) -> str:
-    dtype = result_dtype(x, x_min, x_max)
-    return "int32" if dtype == "bool" else dtype
+    return _number_dtype(x, *(end for end in (x_min, x_max) if end is not None))
 
 
 def _clip(x: Any, x_min: Any, x_max: Any) -> Any:
-    return np.clip(*_brought((x, x_min, x_max), _clip_dtype(x, x_min, x_max)))
+    dtype = _clip_dtype(x, x_min, x_max)
+    ends = [None if end is None else as_dtype(end, dtype) for end in (x_min, x_max)]  # None: there is no such end
+    return np.clip(as_dtype(x, dtype), *ends)
 
 
 def _round(x: Any, decimals: int) -> Any:
@@ -107,7 +113,13 @@ def _cast_dtype(x: Any, dtype: Any) -> str:
 
 
 def _cast(x: Any, dtype: Any) -> Any:
-    return _quiet(lambda: as_dtype(x, _cast_dtype(x, dtype)))
+    """Fractions become whole numbers as in XLA: what is out of range the nearest that is in it, and nan 0."""
+    x = np.asarray(x)
+    found: Array = quiet(as_dtype, x, _cast_dtype(x, dtype))
+    if x.dtype.kind == "f" and found.dtype.kind in "iu":
+        ends = np.iinfo(found.dtype)
+        found[x <= ends.min], found[x >= float(ends.max)], found[np.isnan(x)] = ends.min, ends.max, 0
+    return found
 
 
 def _like_dtype(x: Any, *value: Any, dtype: Any) -> str:
@@ -167,7 +179,8 @@ def _leaky_relu(x: Any, negative_slope: float) -> Any:
 
 
 def _relu(x: Any) -> Any:
-    return np.maximum(x, np.zeros((), np.asarray(x).dtype))
+    x = as_dtype(x, _number_dtype(x))
+    return np.maximum(x, x.dtype.type(0))
 
 
 def _in(module: str, **kinds: Kind) -> dict[str, Kind]:
@@ -183,13 +196,14 @@ UFUNCS: dict[str, Kind] = {
             "Multiply": np.multiply,
             "Maximum": np.maximum,
             "Minimum": np.minimum,
-            "FloorDivide": np.floor_divide,
-            "Mod": np.mod,
             "Absolute": np.absolute,
             "Negative": np.negative,
             "Sign": np.sign,
-            "Square": np.square,
         }.items()
+    },
+    **{
+        name: _ufunc(ufunc, _number_dtype)
+        for name, ufunc in {"FloorDivide": np.floor_divide, "Mod": np.mod, "Square": np.square}.items()
     },
     **{
         name: _ufunc(ufunc, float_dtype)
@@ -241,7 +255,7 @@ UFUNCS: dict[str, Kind] = {
 
 ELEMENTWISE: dict[str, Kind] = {
     **UFUNCS,
-    "Power": Kind(_power, broadcast, result_dtype, call=PAIR, needed=2),
+    "Power": Kind(_power, broadcast, _number_dtype, call=PAIR, needed=2),
     "DivideNoNan": Kind(_divide_no_nan, broadcast, float_dtype, call=PAIR, needed=2),
     "Where": Kind(
         _where, broadcast, lambda condition, x1, x2: result_dtype(x1, x2), call=("condition", "x1", "x2"), needed=3
@@ -256,7 +270,7 @@ ELEMENTWISE: dict[str, Kind] = {
     **_in(CORE, StopGradient=Kind(_identity, unchanged, first_dtype)),
     **_in(CORE, ConvertToTensor=Kind(_as_it_is, unchanged, first_dtype, options=dict.fromkeys(AS_IT_IS))),
     **_in(MATH, Rsqrt=Kind(_rsqrt, unchanged, float_dtype)),
-    **_in(NN, Relu=Kind(_relu, unchanged, first_dtype)),
+    **_in(NN, Relu=Kind(_relu, unchanged, _number_dtype)),
     **_in(NN, LeakyRelu=Kind(_leaky_relu, unchanged, _float_of, options={"negative_slope": 0.2})),
     "Sigmoid": _activation("sigmoid"),
     "HardSigmoid": _activation("hard_sigmoid"),

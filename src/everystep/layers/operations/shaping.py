@@ -62,7 +62,13 @@ def _new_axes(x: Shape, axis: Any) -> tuple[int, ...]:
 
 
 def _squeezed_axes(x: Shape, axis: Any) -> tuple[int, ...]:
-    return tuple(k for k, size in enumerate(x) if size == 1) if axis is None else axes_in(axis, len(x))
+    """By default all of size 1 but the batch, which may have one row as well."""
+    return tuple(k for k, size in enumerate(x) if k and size == 1) if axis is None else axes_in(axis, len(x))
+
+
+def _squeezed_for_steps(x: Shape, axis: Any) -> tuple[int, ...]:
+    """By default time too, as a step is a sequence of size 1."""
+    return (*_squeezed_axes(x, axis), *((1,) if axis is None else ()))
 
 
 def _squeezed(x: Shape, axis: Any) -> Shape:
@@ -258,7 +264,7 @@ def _one_hot_dtype(x: Any, **options: Any) -> str:
 SHAPING: dict[str, Kind] = {
     "Reshape": Kind(_reshape, _reshaped, first_dtype, _time, {"newshape": None}),
     "ExpandDims": Kind(lambda x, axis: np.expand_dims(x, axis), _expanded, first_dtype, _new_axes, {"axis": None}),
-    "Squeeze": Kind(_squeeze, _squeezed, first_dtype, _squeezed_axes, {"axis": None}),
+    "Squeeze": Kind(_squeeze, _squeezed, first_dtype, _squeezed_for_steps, {"axis": None}),
     "Transpose": _ordered(_order, axes=None),
     "Swapaxes": _ordered(_swapped, axis1=None, axis2=None),
     "Moveaxis": _ordered(_moved, source=None, destination=None),
