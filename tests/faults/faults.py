@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from cell_faults import CELL_FAULTS
-from convolution_faults import CONVOLUTION_FAULTS
 from cli_faults import CLI_FAULTS
+from convolution_faults import CONVOLUTION_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
 from loading_faults import LOADING_FAULTS
-from operation_faults import OPERATION_FAULTS
 from merging_faults import MERGING_FAULTS
+from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
 from stream_faults import STREAM_FAULTS
 
