@@ -32,7 +32,7 @@ SAME: list[tuple[str, dict[str, Any], Any]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "options", "inputs"), SAME, ids=str)
+@pytest.mark.parametrize(("kind", "options", "inputs"), SAME, ids=[f"{kind}-{options}" for kind, options, _ in SAME])
 def test_as_keras(kind: str, options: Any, inputs: Any) -> None:
     if kind == "Dense":
         with float64():
@@ -49,6 +49,13 @@ def test_every_activation_of_keras_has_its_name_here() -> None:
         for name in set(ALL_OBJECTS_DICT) - {"threshold"}:  # which needs numbers that a name does not give
             expected = np.asarray(keras.layers.Activation(name, dtype="float64")(x))
             assert_close64([layers.Activation(name, dtype="float64")(x)], [expected])
+
+
+def test_threshold_is_refused_as_in_keras() -> None:
+    with pytest.raises(TypeError, match=r"missing 2 required positional arguments: 'threshold' and 'default_value'"):
+        keras.layers.Activation("threshold")(x)
+    with pytest.raises(UnsupportedError, match="layer 'a': activation 'threshold' needs two numbers"):
+        layers.Activation("threshold", name="a")
 
 
 def test_softmax_with_a_mask() -> None:

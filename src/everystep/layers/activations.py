@@ -40,6 +40,11 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
             f"name: {', '.join(known)}"
         )
     name = ACTIVATION_ALIASES.get(name, name)
+    if name == "threshold":
+        raise UnsupportedError(
+            f"layer {layer!r}: {argument} 'threshold' needs two numbers, threshold and default_value, which a name "
+            "does not hold, so that no Keras model runs with it either. Between layers, ops.where does what it does"
+        )
     if name not in known:
         raise UnsupportedError(f"layer {layer!r}: {argument} {name!r} is not one of {', '.join(known)}")
     return name

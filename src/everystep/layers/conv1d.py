@@ -126,13 +126,14 @@ class Conv1D(Windowed):
     @property
     def packed(self) -> list[PackedMatrix]:
         """The kernel (k I/groups,F/groups) of each group, as the engine reads it."""
-        if self._packed is None:
+        packed = self._packed  # read once: another thread may set weights meanwhile
+        if packed is None:
             self._require_built("a run")
             kernel = self._weights["kernel"]
             kernel = kernel.reshape(-1, self.filters)
             parts = np.split(kernel, self.groups, axis=1)
-            self._packed = [engine.pack_matrix(np.ascontiguousarray(part)) for part in parts]
-        return self._packed
+            packed = self._packed = [engine.pack_matrix(np.ascontiguousarray(part)) for part in parts]
+        return packed
 
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         w, B = self.window, x.shape[0]

@@ -95,10 +95,11 @@ class Dense(Layer):
     @property
     def packed(self) -> PackedMatrix:
         """The kernel as the engine reads it."""
-        if self._packed is None:
+        packed = self._packed  # read once: another thread may set weights meanwhile
+        if packed is None:
             self._require_built("a run")
-            self._packed = engine.pack_matrix(self._weights["kernel"])
-        return self._packed
+            packed = self._packed = engine.pack_matrix(self._weights["kernel"])
+        return packed
 
     def apply(self, inputs: Array) -> Array:
         x = np.ascontiguousarray(inputs)

@@ -55,8 +55,9 @@ class MultiHeadAttention(Layer):
     A query step that may see nothing gets the mean of all values, as in Keras on JAX; or 0 before the last projection,
     where scores are returned or dropout is above 0.
 
-    As in Keras it takes the masks off query, value and key: what uses those tensors in a model after it sees none, unless
-    the mask is an edge of the graph. So Add()([x, attention(x, x)]) is without a mask at run time, while LSTM()(x) has it.
+    As in Keras it takes the masks off query, value and key: what uses those tensors in a model after it sees none,
+    unless the mask is an edge of the graph. So Add()([x, attention(x, x)]) is without a mask when it runs; LSTM()(x) has
+    it.
 
     At a step the query is (B,I), and value and key are whole. It cannot attend over a sequence that is streamed.
 
@@ -172,8 +173,8 @@ class MultiHeadAttention(Layer):
         call = super().bind(args, kwargs)
         if call.get("query_mask") is not None:
             raise UnsupportedError(
-                f"layer {self.name!r} was given a query_mask, which Keras does not look at: it takes the one that comes "
-                "with the query. Put a Masking or an Embedding before it, or pass an attention_mask"
+                f"layer {self.name!r} was given a query_mask, which Keras does not look at: it takes the one that "
+                "comes with the query. Put a Masking or an Embedding before it, or pass an attention_mask"
             )
         if self.flash_attention and call.get("return_attention_scores"):
             raise OptionError(f"layer {self.name!r}: flash_attention returns no attention scores")
@@ -242,12 +243,13 @@ class MultiHeadAttention(Layer):
         """x times a kernel, as (B,T,N,D), or as (B,T,O)."""
         kernel, bias = self._weights[f"{name}/kernel"], self._weights.get(f"{name}/bias")
         bound = 2 if name == "attention_output" else 1
-        if self._packed is None:
-            self._packed = {}
-        packed = self._packed.get(name)
+        kept = self._packed  # read once: another thread may set weights meanwhile
+        if kept is None:
+            kept = self._packed = {}
+        packed = kept.get(name)
         if packed is None:
             rows = math.prod(kernel.shape[:bound])
-            packed = self._packed[name] = engine.pack_matrix(np.ascontiguousarray(kernel.reshape(rows, -1)))
+            packed = kept[name] = engine.pack_matrix(np.ascontiguousarray(kernel.reshape(rows, -1)))
         y = engine.product(np.ascontiguousarray(x), packed, None if bias is None else bias.reshape(-1))
         return y.reshape(*x.shape[:2], *kernel.shape[bound:])
 

@@ -217,10 +217,11 @@ class SeparableConv1D(Depthwise):
     @property
     def packed(self) -> PackedMatrix:
         """The pointwise kernel as the engine reads it."""
-        if self._packed is None:
+        packed = self._packed  # read once: another thread may set weights meanwhile
+        if packed is None:
             self._require_built("a run")
-            self._packed = engine.pack_matrix(self._weights["pointwise_kernel"][0])
-        return self._packed
+            packed = self._packed = engine.pack_matrix(self._weights["pointwise_kernel"][0])
+        return packed
 
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         y = self.depthwise(x, count, self._weights["depthwise_kernel"])

@@ -2,9 +2,9 @@
 
 An operation that returns the very array it was given hands on its mask, even one that else makes an end of masks, as a
 Reshape to the shape that is there (`Operation.returns_its_input`). And MultiHeadAttention takes the masks off what it
-attends with (`Operation.unmasked`): whatever looks at those arrays after it, in the order in which Keras runs the calls,
-sees none. Neither touches a mask that is an edge of the graph, as that of a layer called as `layer(x)` that has a
-`mask` argument.
+attends with (`Operation.unmasked`): whatever looks at those arrays after it, in the order in which Keras runs the
+calls, sees none. Neither touches a mask that is an edge of the graph, as that of a layer called as `layer(x)` that has
+a `mask` argument.
 """
 
 from __future__ import annotations
