@@ -91,6 +91,7 @@ def test_the_average_leaves_out_masked_steps_and_the_maximum_does_not() -> None:
     np.testing.assert_array_equal(ours(padded, mask=mask), found)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask:UserWarning")
 def test_models_with_masks(tmp_path: Any) -> None:
     x = X.astype(np.float32)
     x[0, 4:6] = 0
@@ -100,7 +101,7 @@ def test_models_with_masks(tmp_path: Any) -> None:
         seen = k.Masking()(one)
         pooled = k.MaxPooling1D(2)(k.Conv1D(5, 3, padding="causal", activation="tanh")(seen))
         last = k.LSTM(3)(k.AveragePooling1D(2, padding="same")(pooled))
-        return one, [
+        return [one], [
             k.GlobalAveragePooling1D()(seen),
             k.GlobalMaxPooling1D()(seen),
             last,
