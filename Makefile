@@ -19,6 +19,7 @@ PEERS := .venv-bench/.packages
 help:
 	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
 	@echo "make test     run the tests of the engine and of the package (TEST_ARGS=... goes to pytest)"
+	@echo "make parity   draw models until each option was compared with Keras 20 times; the counts go to docs/parity.md"
 	@echo "make faults   plant faults in a copy of the tree and check that the tests fail"
 	@echo "make fuzz     look for files that break the loader (SECONDS=120; FUZZ_ARGS=... goes to fuzz/fuzz_load.py)"
 	@echo "make backends run the tests of the layers under Keras's other backends"
@@ -42,6 +43,10 @@ test-engine: $(BUILD_TOOLS)
 	    -DCMAKE_MAKE_PROGRAM=$(CURDIR)/build/tools/bin/ninja --log-level=WARNING
 	@PYTHONPATH=build/tools build/tools/bin/cmake --build build/tests
 	@PYTHONPATH=build/tools build/tools/bin/ctest --test-dir build/tests --output-on-failure
+
+# Models drawn from every layer and option, each compared with stock Keras. Takes about ten minutes.
+parity: $(INSTALLED)
+	@KERAS_BACKEND=numpy $(BIN)/python tests/drawn/drawn_parity.py --jobs 2 --write docs/parity.md $(PARITY_ARGS)
 
 # Faults planted one at a time in a copy of the tree: each must fail the tests. Takes about a quarter of an hour.
 faults: $(INSTALLED)
@@ -117,4 +122,4 @@ $(PEERS): requirements/bench.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine faults fuzz backends lint format bench options start lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start lock clean

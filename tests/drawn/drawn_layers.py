@@ -44,6 +44,7 @@ class Placing:
         self.again: list[tuple[Any, Any]] = []  # layers that may be called again, with what they were called on
         self.hits: set[Any] = set()
         self.stateful = False
+        self.closed: set[int] = set()  # results that nothing goes on from
 
     # ---- Tensors ----
 
@@ -64,10 +65,11 @@ class Placing:
     def _of_rank(self, rank: int, shape: Callable[[], Any], new: bool) -> Any:
         if self.chain and self.results:
             x = self.results[-1]
-            if len(x.shape) != rank or new:
+            if len(x.shape) != rank or new or id(x) in self.closed:
                 reject()
             return x
-        known = [t for t in self.results if len(t.shape) == rank and t.dtype == "float64" and min(t.shape[1:]) > 0]
+        known = [t for t in self.results if len(t.shape) == rank and t.dtype == "float64" and min(t.shape[1:]) > 0
+                 and id(t) not in self.closed]  # fmt: skip
         if new or not known or self.draw(st.integers(0, 2)) == 0:
             return self.fresh(shape())
         return self.draw(st.sampled_from(known))
@@ -142,7 +144,8 @@ class Placing:
         T, F = x.shape[1], x.shape[-1]
         made = dict(chosen)
         if kind == "Reshape":
-            made = {"target_shape": {"(-1, 1)": (-1, 1), "(-1, F)": (-1, F), "(F, -1)": (F, -1)}.get(made["target_shape"], (-1,))}
+            shapes = {"(-1, 1)": (-1, 1), "(-1, F)": (-1, F), "(F, -1)": (F, -1), "(-1,)": (-1,)}
+            made = {"target_shape": shapes[made["target_shape"]]}
         if made.get("noise_shape") and len(x.shape) == 3:
             made["noise_shape"] = (None, 1, None)
         elif "noise_shape" in made:
@@ -151,7 +154,9 @@ class Placing:
             made["axis"] = chosen["axis"] = -1
         if kind == "Cropping1D" and T is not None and T < 4:
             x = self.sequence(new=True)
-        self.called_as(kind, chosen, made, x, **call)
+        y = self.called_as(kind, chosen, made, x, **call)
+        if kind == "Softmax" and call:
+            self.closed.add(id(y))  # whose mask is of another shape than masks of steps
 
     def called_as(self, kind: str, chosen: dict[str, Any], made: dict[str, Any], x: Any, **call: Any) -> Any:
         """`call`, counting what was chosen, of a layer that is made with something else."""
@@ -167,7 +172,11 @@ class Placing:
         if chosen["stateful"] and (self.batch_size is None or self.in_model_twice()):
             chosen["stateful"] = False
         self.stateful |= chosen["stateful"]
-        if chosen["unroll"] and how != "none" and (given or chosen["zero_output_for_mask"]):
+        if chosen["unroll"] and self.wanted == "unroll":
+            chosen["zero_output_for_mask"] = False
+            if "call: initial_state" in chosen:
+                chosen["call: initial_state"] = "none"
+        elif chosen["unroll"] and (given or chosen["zero_output_for_mask"]):
             chosen["unroll"] = False
         if self.chain:
             chosen["return_state"] = False
@@ -179,7 +188,11 @@ class Placing:
     def start(self, layer: Any) -> Any:
         """Inputs for the states of a layer or of its cells."""
         sizes = layer.state_size if hasattr(layer, "state_size") else layer.cell.state_size
-        return keras.tree.map_structure(lambda n: self.fresh((n,)), list(sizes) if isinstance(sizes, (list, tuple)) else [sizes])
+        sizes = list(sizes) if isinstance(sizes, (list, tuple)) else [sizes]
+        if hasattr(layer, "cell") and isinstance(layer.cell, keras.layers.StackedRNNCells):
+            # A stack's masked steps return what stock Keras finds in the first cell's place, unless each has a list.
+            sizes = [list(one) if isinstance(one, (list, tuple)) else [one] for one in sizes]
+        return keras.tree.map_structure(lambda n: self.fresh((n,)), sizes)
 
     def run(self, kind: str, chosen: dict[str, Any], parts: dict[str, Any]) -> None:
         how, given = chosen["call: mask"], chosen["call: initial_state"] == "given"
@@ -225,6 +238,8 @@ class Placing:
         chosen["call: initial_state"] = "given" if given else "none"
         inner = self.settled(self.options(kind), how, given)
         inner["stateful"] &= not inner["return_state"]
+        inner["unroll"] = False  # stock Keras returns zeros for masked steps only where it loops
+        inner["go_backwards"] &= chosen["backward_layer"] == "given"
         inner["call: mask"], inner["call: initial_state"] = how, chosen["call: initial_state"]
         if self.chain and chosen["merge_mode"] is None:
             chosen["merge_mode"] = "concat"
@@ -254,8 +269,8 @@ class Placing:
         elif kind == "TimeDistributed":
             inner = keras.layers.TimeDistributed(self.make("Dense", self.options("Dense")), dtype="float64")
         elif kind == "LSTM":
-            options = self.options("LSTM") | {"stateful": False, "return_state": False, "unroll": False,
-                                             "call: mask": chosen["call: mask"], "call: initial_state": "none"}  # fmt: skip
+            options = self.options("LSTM") | dict.fromkeys(("stateful", "return_state", "unroll"), False)
+            options |= {"call: mask": chosen["call: mask"], "call: initial_state": "none"}
             inner = self.make("LSTM", options)
         else:
             inner = self.make(kind, self.options(kind))
@@ -267,7 +282,10 @@ class Placing:
         chosen = self.options(kind)
         first = chosen["data_format"] == "channels_first"
         if chosen.get("padding") == "causal" and first:
-            chosen["padding" if self.wanted != "padding" else "data_format"] = "valid" if self.wanted != "padding" else None
+            chosen |= {"data_format": None} if self.wanted == "padding" else {"padding": "valid"}
+            first = chosen["data_format"] == "channels_first"
+        if first and chosen.get("activation") == "softmax":  # along time there, which is refused by name
+            chosen["activation" if self.wanted != "activation" else "data_format"] = None
             first = chosen["data_format"] == "channels_first"
         x = self.sequence()
         T, F = (x.shape[2], x.shape[1]) if first else x.shape[1:]
@@ -341,8 +359,8 @@ class Placing:
         rng = np.random.default_rng(F)
         parts: dict[str, Any] = {"mean": None, "variance": None}
         if chosen["mean"] == "given":
-            whole = chosen["axis"] is None
-            parts = {"mean": 0.3 if whole else rng.normal(size=F).tolist(), "variance": 1.7 if whole else (0.5 + rng.random(F)).tolist()}
+            of_each = {"mean": rng.normal(size=F).tolist(), "variance": (0.5 + rng.random(F)).tolist()}
+            parts = {"mean": 0.3, "variance": 1.7} if chosen["axis"] is None else of_each
         layer = self.make("Normalization", chosen, **parts)
         if chosen["mean"] == "adapted":
             layer.adapt(rng.normal(1, 2, (20, *x.shape[1:])))

@@ -156,9 +156,9 @@ class Drawing(Placing):
             self.hits.add(Hit("structure", "shared layer", ""))
             self.gave(layer(self.fresh(x.shape[1:])))
 
-    def nested(self, target: Hit | None) -> None:
-        """A model in this one, called once or twice."""
-        chain = (target is None or target.kind in CHAINED) and self.draw(st.booleans())
+    def nested(self, target: Hit | None, chain: bool = False) -> None:
+        """A model in this one, called once or twice; `chain`: a Sequential."""
+        chain = chain or ((target is None or target.kind in CHAINED) and self.draw(st.booleans()))
         inner = Drawing(self.draw, target, chain, depth=1)
         inner.batch_size = self.batch_size
         inner.grow(self.draw(st.integers(1, 2)))
@@ -174,9 +174,10 @@ class Drawing(Placing):
 
     def model(self) -> Any:
         if self.chain:
-            return keras.Sequential([keras.Input(batch_shape=self.inputs[0].shape, dtype=self.inputs[0].dtype), *self.layers])
+            (x,) = self.inputs
+            return keras.Sequential([keras.Input(batch_shape=x.shape, dtype=x.dtype), *self.layers])
         outputs = [tensor for tensor in self.results if id(tensor) not in self.taken]
-        return keras.Model(self.inputs if len(self.inputs) > 1 else self.inputs[0], outputs[0] if len(outputs) == 1 else outputs)
+        return keras.Model(*(some if len(some) > 1 else some[0] for some in (self.inputs, outputs)))
 
 
 @st.composite
@@ -192,18 +193,18 @@ def drawn(draw: Any, target: Hit | None = None) -> Drawn:
     drawing = Drawing(draw, target, chain)
     drawing.grow(draw(st.integers(1, 4)))
     if wants and wants.startswith("nested"):
-        drawing.nested(None)
+        drawing.nested(None, wants == "nested Sequential")
     if wants == "shared layer":
         drawing.shared()
-    if wants == "several inputs":
-        drawing.place("Concatenate")
+    if wants in ("several inputs", "several outputs", "dictionary of outputs"):
+        drawing.call("Dense", drawing.options("Dense"), drawing.fresh((3,)))
     model, hits = drawing.model(), set(drawing.hits)
     hits.add(Hit("structure", "Sequential" if chain else "functional", ""))
     if len(model.inputs) > 1:
         hits.add(Hit("structure", "several inputs", ""))
     if len(model.outputs) > 1:
         hits.add(Hit("structure", "several outputs", ""))
-        if draw(st.booleans()):
+        if wants == "dictionary of outputs" or draw(st.booleans()):
             named = {f"output_{place}": tensor for place, tensor in enumerate(model.outputs)}
             model = keras.Model(model.inputs, named)
             hits.add(Hit("structure", "dictionary of outputs", ""))

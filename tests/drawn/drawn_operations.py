@@ -9,7 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 Made = Callable[[Any, Any, Any], Any]
-_TWO = "add subtract multiply maximum minimum divide true_divide divide_no_nan equal not_equal greater greater_equal less less_equal"
+_TWO = (
+    "add subtract multiply maximum minimum divide true_divide divide_no_nan equal not_equal greater greater_equal less "
+    "less_equal"
+)
 _ONE = (
     "absolute negative sign square sin cos arctan tanh floor ceil isnan isinf isfinite relu sigmoid hard_sigmoid "
     "softplus softsign silu relu6 stop_gradient expm1 sinh cosh tan exp"
@@ -59,7 +62,10 @@ OPERATIONS: dict[str, dict[str, Made]] = {
     },
     "FloorDivide": {"number": lambda ops, x, y: ops.floor_divide(x, 0.7)},
     "Mod": {"number": lambda ops, x, y: ops.mod(x, 0.7)},
-    "Power": {"number": lambda ops, x, y: ops.power(x, 2), "of a number": lambda ops, x, y: ops.power(1.5, ops.tanh(x))},
+    "Power": {
+        "number": lambda ops, x, y: ops.power(x, 2),
+        "of a number": lambda ops, x, y: ops.power(1.5, ops.tanh(x)),
+    },
     "LogicalNot": {"one": lambda ops, x, y: ops.logical_not(x > 0)},
     "Where": {"three": lambda ops, x, y: ops.where(x > y, x, y), "number": lambda ops, x, y: ops.where(x > 0, x, 0.5)},
     "Clip": {"both": lambda ops, x, y: ops.clip(x, -0.4, 0.7)},

@@ -51,7 +51,8 @@ _CELL: dict[str, Values] = {
     "units": UNITS,
     "activation": IN_CELLS,
     "use_bias": BOTH,
-    **kept("kernel_initializer bias_initializer recurrent_initializer", INITIALIZER),
+    **kept("kernel_initializer recurrent_initializer", INITIALIZER),
+    "bias_initializer": some("zeros", "ones"),
     **kept("kernel_regularizer recurrent_regularizer bias_regularizer", REGULARIZER),
     **kept("kernel_constraint recurrent_constraint bias_constraint", CONSTRAINT),
     **kept("dropout recurrent_dropout", RATE),
@@ -71,7 +72,7 @@ _RUN: dict[str, Values] = {
 _RECURRENT: dict[str, Values] = {**_RUN, "activity_regularizer": REGULARIZER}
 _DENSE: dict[str, Values] = {
     "use_bias": BOTH,
-    **kept("bias_initializer", INITIALIZER),
+    "bias_initializer": some("zeros", "ones"),
     **kept("bias_regularizer activity_regularizer", REGULARIZER),
     "bias_constraint": CONSTRAINT,
 }
@@ -182,15 +183,17 @@ OPTIONS: dict[str, dict[str, Values]] = {
     "Conv1D": {**_CONVOLUTION, **_KERNEL, "groups": [1, 2]},
     "SeparableConv1D": {
         **_CONVOLUTION,
+        "padding": ["valid", "same"],
         "depth_multiplier": [1, 2],
-        **kept("depthwise_initializer pointwise_initializer", INITIALIZER),
+        **kept("depthwise_initializer pointwise_initializer", some("glorot_uniform", "he_normal")),
         **kept("depthwise_regularizer pointwise_regularizer", REGULARIZER),
         **kept("depthwise_constraint pointwise_constraint", CONSTRAINT),
     },
     "DepthwiseConv1D": {
         **{name: values for name, values in _CONVOLUTION.items() if name != "filters"},
+        "padding": ["valid", "same"],
         "depth_multiplier": [1, 2],
-        "depthwise_initializer": INITIALIZER,
+        "depthwise_initializer": some("glorot_uniform", "he_normal"),
         "depthwise_regularizer": REGULARIZER,
         "depthwise_constraint": CONSTRAINT,
     },
