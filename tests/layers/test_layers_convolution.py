@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from beside_keras import assert_same
+from rounding import EPS, assert_within
 from streamed_windows import assert_chunks_join, assert_steps_are_prefixes, built
 
 from everystep import layers
@@ -75,6 +77,30 @@ def test_streamed(kind: str, options: dict[str, Any], dtype: str) -> None:
         return
     assert_steps_are_prefixes(layer, x)
     assert_chunks_join(layer, x)
+
+
+# How many roundings a number is the sum of: of products, each rounded, and a bias.
+ROUNDINGS: dict[str, Callable[[dict[str, Any]], int]] = {
+    "Conv1D": lambda o: o["kernel_size"] * I // o.get("groups", 1) + 1,
+    "DepthwiseConv1D": lambda o: o["kernel_size"] + 1,
+    "SeparableConv1D": lambda o: o["kernel_size"] + I * o.get("depth_multiplier", 1) + 1,
+}
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_float32_is_off_by_its_rounding_alone(kind: str, options: dict[str, Any]) -> None:
+    """A sum of n numbers is off by n eps times the sum of their absolute values at most: see rounding.py."""
+    options = {name: value for name, value in options.items() if name != "activation"}
+    narrow, wide, sizes = (getattr(layers, kind)(**options, dtype=d) for d in ("float32", "float64", "float64"))
+    x, rng = X.astype(np.float32), np.random.default_rng(4)
+    for layer in (narrow, wide, sizes):
+        layer(x.astype(layer.dtype))
+    weights = [rng.normal(size=w.shape).astype(np.float32) for w in narrow.get_weights()]
+    for layer in (narrow, wide):
+        layer.set_weights(weights)
+    sizes.set_weights([np.abs(w) for w in weights])
+    bound = ROUNDINGS.get(kind, lambda _: 0)(options) * EPS * sizes(np.abs(x.astype(float)))
+    assert_within(narrow(x), wide(x.astype(float)), bound, kind)
 
 
 def test_rows_of_different_phases_step_and_do_not_run() -> None:

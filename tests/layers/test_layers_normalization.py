@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from rounding import EPS, Rounded, assert_within
 from tolerances import assert_close64
 from topologies import Names
 from wide_floats import float64
@@ -90,6 +91,52 @@ def test_steps_and_rows_to_the_bit(kind: str, options: dict[str, Any], dtype: st
         for t in range(T):
             np.testing.assert_array_equal(layer.step(x[:, t])[0], whole[:, t])
             np.testing.assert_array_equal(layer.run(x[:, t : t + 1])[0][:, 0], whole[:, t])
+
+
+def inverse_root(v: Rounded) -> Rounded:
+    """1 / sqrt(v): a root and a division."""
+    value, error = v.closed()
+    y = 1 / np.sqrt(value)
+    change = np.maximum(*(np.abs(1 / np.sqrt(value + sign * error) - y) for sign in (-1, 1)))
+    return Rounded(y, change + 2 * EPS * np.abs(y))
+
+
+def mean_of(x: Rounded) -> Rounded:
+    return (x.sum(-1) * (1 / x.shape[-1]))[..., None]
+
+
+def layer_normalization(x: Rounded, gamma: Any, beta: Any) -> Rounded:
+    centred = x - mean_of(x)
+    factor = inverse_root(mean_of(centred * centred) + 1e-3) * gamma
+    return x * factor - mean_of(x) * factor + beta
+
+
+def batch_normalization(x: Rounded, gamma: Any, beta: Any, mean: Any, variance: Any) -> Rounded:
+    factor = inverse_root(Rounded(variance) + 1e-3) * gamma
+    return x * factor + (beta + -(factor * mean))
+
+
+def normalization(x: Rounded, mean: Any, variance: Any, _: Any) -> Rounded:
+    return (x - mean) * inverse_root(Rounded(variance))
+
+
+@pytest.mark.parametrize(
+    ("layer", "equation"),
+    [
+        (layers.LayerNormalization(), layer_normalization),
+        (layers.BatchNormalization(), batch_normalization),
+        (layers.Normalization(), normalization),
+        (layers.UnitNormalization(), lambda x: x * inverse_root(mean_of(x * x) * I)),
+        (layers.Rescaling(np.float32(0.3), MEAN), lambda x: x * np.float32(0.3).astype(float) + np.array(MEAN)),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_float32_is_off_by_its_rounding_alone(layer: Any, equation: Any) -> None:
+    x, rng = X.astype(np.float32), np.random.default_rng(4)
+    layer(x)
+    layer.set_weights([rng.uniform(0.1, 2, w.shape).astype(w.dtype) for w in layer.get_weights()])
+    exact = equation(Rounded(x.astype(float)), *(w.astype(float) for w in layer.get_weights()))
+    assert_within(layer(x), *exact.closed(), layer.kind)
 
 
 def test_a_model_of_them_between_masks(tmp_path: Any) -> None:

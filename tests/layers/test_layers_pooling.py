@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from beside_keras import assert_same, assert_same_model
+from rounding import EPS, assert_within
 from streamed_windows import assert_chunks_join, assert_steps_are_prefixes, built
 from tolerances import assert_close64
 from wide_floats import float64
@@ -45,6 +46,15 @@ def test_streamed(kind: str, options: dict[str, Any], dtype: str) -> None:
         return
     assert_steps_are_prefixes(layer, x)
     assert_chunks_join(layer, x)
+
+
+@pytest.mark.parametrize(("kind", "options"), [*KINDS, *((kind, {}) for kind in GLOBAL)])
+def test_float32_is_off_by_its_rounding_alone(kind: str, options: dict[str, Any]) -> None:
+    """The largest number is none; an average a sum and a division; one over all steps is rounded at its end."""
+    narrow, wide = (getattr(layers, kind)(**options, dtype=dtype) for dtype in ("float32", "float64"))
+    x = X.astype(np.float32)
+    n = {"AveragePooling1D": options.get("pool_size"), "GlobalAveragePooling1D": 1}.get(kind, 0)
+    assert_within(narrow(x), wide(x.astype(float)), n * EPS * wide(np.abs(x.astype(float))), kind)
 
 
 @pytest.mark.parametrize("kind", GLOBAL)
