@@ -64,6 +64,9 @@ ops.sign(n) | ops.absolute(n) | ops.sigmoid(x) | ops.relu(x) | ops.relu(n) | ops
 ops.softsign(x)
 ops.silu(x) | ops.hard_sigmoid(x) | ops.leaky_relu(x, negative_slope=0.1) | ops.softmax(x) | ops.softmax(x, axis=1)
 ops.log_softmax(x) | ops.zeros_like(x) | ops.ones_like(x, dtype="int32") | ops.full_like(x, 3.0) | ops.stop_gradient(x)
+ops.gelu(x) | ops.gelu(x, approximate=False) | ops.elu(x) | ops.elu(x, alpha=0.3) | ops.selu(x) | ops.celu(x, alpha=2.0)
+ops.hard_silu(x * 4) | ops.hard_tanh(x) | ops.log_sigmoid(x) | ops.squareplus(x, b=3) | ops.threshold(x, 0.2, -1)
+ops.sparsemax(x) | ops.glu(x) | ops.glu(x, axis=1)
 ops.divide(x, p) | ops.divide_no_nan(x, n[:, :, None]) | ops.power(p, y) | ops.negative(x)
 x @ ops.transpose(y, (0, 2, 1)) | ops.matmul(x, TABLE) | x @ TABLE
 ops.matmul(ops.softmax(x @ ops.swapaxes(y, 1, 2)), y)

@@ -43,7 +43,7 @@ def activation_name(layer: str, argument: str, activation: Any, elementwise: boo
     if name == "threshold":
         raise UnsupportedError(
             f"layer {layer!r}: {argument} 'threshold' needs two numbers, threshold and default_value, which a name "
-            "does not hold, so that no Keras model runs with it either. Between layers, ops.where does what it does"
+            "does not hold, so that no Keras model runs with it either. Between layers, ops.threshold has them"
         )
     if name not in known:
         raise UnsupportedError(f"layer {layer!r}: {argument} {name!r} is not one of {', '.join(known)}")

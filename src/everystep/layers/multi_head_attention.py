@@ -56,8 +56,8 @@ class MultiHeadAttention(Layer):
     where scores are returned or dropout is above 0.
 
     As in Keras it takes the masks off query, value and key: what uses those tensors in a model after it sees none,
-    unless the mask is an edge of the graph. So Add()([x, attention(x, x)]) is without a mask when it runs; LSTM()(x) has
-    it.
+    unless the mask is an edge of the graph. So Add()([x, attention(x, x)]) is without a mask when it runs; LSTM()(x) is
+    not.
 
     At a step the query is (B,I), and value and key are whole. It cannot attend over a sequence that is streamed.
 

@@ -1,4 +1,4 @@
-"""Functions of each number by itself: arithmetic, comparisons, logic, mathematics, activations.
+"""Functions of each number by itself: arithmetic, comparisons, logic, mathematics.
 
 Numbers that go together are first brought to the dtype of the result, see `kind.result_dtype`.
 """
@@ -12,19 +12,16 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.errors import UnsupportedError
-from everystep.layers.activations import activate
 from everystep.layers.operations.kind import (
     CORE,
     DTYPES,
     MATH,
-    NN,
-    NUMPY,
     Kind,
-    along,
     as_dtype,
     broadcast,
     first_dtype,
     float_dtype,
+    number_dtype,
     result_dtype,
     unchanged,
 )
@@ -67,14 +64,8 @@ def _logical(ufunc: Any) -> Kind:
     return _ufunc(ufunc, _bool)
 
 
-def _number_dtype(*values: Any) -> str:
-    """As `result_dtype`, of what Keras on JAX computes of bool in 32 bits."""
-    dtype = result_dtype(*values)
-    return "int32" if dtype == "bool" else dtype
-
-
 def _power(x1: Any, x2: Any) -> Any:
-    return quiet(np.power, *_brought((x1, x2), _number_dtype(x1, x2)))
+    return quiet(np.power, *_brought((x1, x2), number_dtype(x1, x2)))
 
 
 def _rsqrt(x: Any) -> Any:
@@ -92,7 +83,7 @@ def _where(condition: Any, x1: Any, x2: Any) -> Any:
 
 
 def _clip_dtype(x: Any, x_min: Any, x_max: Any) -> str:
-    return _number_dtype(x, *(end for end in (x_min, x_max) if end is not None))
+    return number_dtype(x, *(end for end in (x_min, x_max) if end is not None))
 
 
 def _clip(x: Any, x_min: Any, x_max: Any) -> Any:
@@ -151,38 +142,6 @@ def _as_it_is(x: Any, **options: Any) -> Any:
     return np.asarray(x)
 
 
-# ---- Activations: the engine's, in its bits ----
-
-
-def _activation(name: str) -> Kind:
-    def run(x: Any) -> Any:
-        return activate(name, np.ascontiguousarray(as_dtype(x, float_dtype(x))))
-
-    return Kind(run, unchanged, float_dtype, module=NN)
-
-
-def _softmax(name: str) -> Kind:
-    def run(x: Any, axis: int) -> Any:
-        moved = np.moveaxis(as_dtype(x, float_dtype(x)), axis, -1)
-        return np.moveaxis(activate(name, np.ascontiguousarray(moved)), -1, axis)
-
-    return Kind(run, unchanged, _float_of, along, {"axis": -1}, module=NN)
-
-
-def _float_of(x: Any, **options: Any) -> str:
-    return float_dtype(x)
-
-
-def _leaky_relu(x: Any, negative_slope: float) -> Any:
-    x = as_dtype(x, float_dtype(x))
-    return np.where(x >= 0, x, x * x.dtype.type(negative_slope))
-
-
-def _relu(x: Any) -> Any:
-    x = as_dtype(x, _number_dtype(x))
-    return np.maximum(x, x.dtype.type(0))
-
-
 def _in(module: str, **kinds: Kind) -> dict[str, Kind]:
     return {name: kind._replace(module=module) for name, kind in kinds.items()}
 
@@ -202,7 +161,7 @@ UFUNCS: dict[str, Kind] = {
         }.items()
     },
     **{
-        name: _ufunc(ufunc, _number_dtype)
+        name: _ufunc(ufunc, number_dtype)
         for name, ufunc in {"FloorDivide": np.floor_divide, "Mod": np.mod, "Square": np.square}.items()
     },
     **{
@@ -255,7 +214,7 @@ UFUNCS: dict[str, Kind] = {
 
 ELEMENTWISE: dict[str, Kind] = {
     **UFUNCS,
-    "Power": Kind(_power, broadcast, _number_dtype, call=PAIR, needed=2),
+    "Power": Kind(_power, broadcast, number_dtype, call=PAIR, needed=2),
     "DivideNoNan": Kind(_divide_no_nan, broadcast, float_dtype, call=PAIR, needed=2),
     "Where": Kind(
         _where, broadcast, lambda condition, x1, x2: result_dtype(x1, x2), call=("condition", "x1", "x2"), needed=3
@@ -265,19 +224,8 @@ ELEMENTWISE: dict[str, Kind] = {
     "ZerosLike": _like(0),
     "OnesLike": _like(1),
     "FullLike": Kind(_full_like, unchanged, _like_dtype, options={"dtype": None}, call=("x", "fill_value"), needed=2),
-    "Tanh": _activation("tanh")._replace(module=NUMPY),
     **_in(CORE, Cast=Kind(_cast, unchanged, _cast_dtype, options={"dtype": None})),
     **_in(CORE, StopGradient=Kind(_identity, unchanged, first_dtype)),
     **_in(CORE, ConvertToTensor=Kind(_as_it_is, unchanged, first_dtype, options=dict.fromkeys(AS_IT_IS))),
     **_in(MATH, Rsqrt=Kind(_rsqrt, unchanged, float_dtype)),
-    **_in(NN, Relu=Kind(_relu, unchanged, _number_dtype)),
-    **_in(NN, LeakyRelu=Kind(_leaky_relu, unchanged, _float_of, options={"negative_slope": 0.2})),
-    "Sigmoid": _activation("sigmoid"),
-    "HardSigmoid": _activation("hard_sigmoid"),
-    "Softplus": _activation("softplus"),
-    "Softsign": _activation("softsign"),
-    "Silu": _activation("silu"),
-    "Relu6": _activation("relu6"),
-    "Softmax": _softmax("softmax"),
-    "LogSoftmax": _softmax("log_softmax"),
 }

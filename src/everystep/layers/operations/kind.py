@@ -86,6 +86,12 @@ def float_dtype(*values: Any) -> str:
     return result_dtype(*values, 0.0)
 
 
+def number_dtype(*values: Any) -> str:
+    """As `result_dtype`, of what Keras on JAX computes of bool in 32 bits."""
+    dtype = result_dtype(*values)
+    return "int32" if dtype == "bool" else dtype
+
+
 def _dtype_of(value: Any) -> np.dtype[Any]:
     found: np.dtype[Any] = np.dtype(getattr(value, "dtype", value))
     if found.name not in DTYPES:
