@@ -5,6 +5,7 @@ from __future__ import annotations
 from fault import Fault
 
 CONVOLUTION, POOLING = ("tests/layers/test_layers_convolution.py",), ("tests/layers/test_layers_pooling.py",)
+CLOCKS = ("tests/models/test_models_stream_clocks.py",)
 NORMALIZATION = ("tests/layers/test_layers_normalization.py",)
 WINDOWS = "src/everystep/layers/windows.py"
 
@@ -50,5 +51,33 @@ CONVOLUTION_FAULTS = [
         "total = np.add.reduce(rows, axis=-1)",
         "total = np.add.reduce(np.asfortranarray(rows), axis=-1)",
         NORMALIZATION,
+    ),
+    Fault(
+        "a chunk leaves a step fresh that is older than its end",
+        "src/everystep/models/stream.py",
+        "only_where_fresh(call.own_clock, call.clock)",
+        "assert call.own_clock",
+        CLOCKS,
+    ),
+    Fault(
+        "Conv1D on arrays that stay: the steps of a window are the newest ones, whatever the dilation",
+        "src/everystep/layers/bound.py",
+        "steps[:, :: w.dilation]",
+        "steps[:, -w.size :]",
+        CLOCKS,
+    ),
+    Fault(
+        "a chunk without steps is taken for a sequence that is too short",
+        WINDOWS,
+        "carries = bool(clock) or w.span > 1",
+        "carries = True",
+        CLOCKS,
+    ),
+    Fault(
+        "glu leaves a convolution its number of features",
+        "src/everystep/layers/separable_conv1d.py",
+        "return size_after(self.activation, self.filters)",
+        "return self.filters",
+        ("tests/layers/test_layers_contract.py",),
     ),
 ]
