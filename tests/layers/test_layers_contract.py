@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +12,15 @@ import pytest
 
 from everystep.errors import DtypeError, OptionError, UnsupportedError
 from everystep.layers import (
+    ELU,
     GRU,
     LSTM,
     RNN,
     Activation,
+    ActivityRegularization,
+    Add,
+    AlphaDropout,
+    Average,
     AveragePooling1D,
     BatchNormalization,
     Concatenate,
@@ -24,19 +30,33 @@ from everystep.layers import (
     DepthwiseConv1D,
     Dropout,
     Embedding,
+    GaussianDropout,
+    GaussianNoise,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
     GRUCell,
+    Identity,
     Layer,
     LayerNormalization,
+    LeakyReLU,
     LSTMCell,
     Masking,
+    Maximum,
     MaxPooling1D,
+    Minimum,
+    Multiply,
     Normalization,
+    Permute,
+    PReLU,
+    ReLU,
     Rescaling,
+    Reshape,
     SeparableConv1D,
     SimpleRNN,
     SimpleRNNCell,
+    Softmax,
+    SpatialDropout1D,
+    Subtract,
     TimeDistributed,
     UnitNormalization,
     UpSampling1D,
@@ -69,6 +89,14 @@ def pair(rng: np.random.Generator, dtype: str) -> Any:
     return [floats(rng, dtype), floats(rng, dtype)[..., :2]]
 
 
+def two(rng: np.random.Generator, dtype: str) -> Any:
+    return [floats(rng, dtype), floats(rng, dtype)]
+
+
+def made(kind: type[Layer], options: dict[str, Any], dtype: str) -> Layer:
+    return kind(**options, dtype=dtype)
+
+
 def recurrent(cls: type[Layer] = LSTM, **options: Any) -> Callable[[str], Layer]:
     return lambda dtype: cls(H, dtype=dtype, return_state=True, **options)
 
@@ -84,6 +112,15 @@ def sequences(rng: np.random.Generator, dtype: str) -> Any:
 GATES = dict(return_gates=True, trainable_initial_state=True, return_sequences=True)
 EVERYTHING = dict(GATES, return_cell_sequences=True)
 BOTH = ("mask", "resets")
+ONE_ARRAY: list[tuple[type[Layer], dict[str, Any]]] = [
+    (Identity, {}), (Dropout, {"rate": 0.5}), (AlphaDropout, {"rate": 0.5}), (GaussianDropout, {"rate": 0.5}),
+    (SpatialDropout1D, {"rate": 0.5}), (GaussianNoise, {"stddev": 0.5}), (ActivityRegularization, {"l1": 0.5}),
+    (Reshape, {"target_shape": (-1, I)}), (Reshape, {"target_shape": (-1, I, 1)}), (Permute, {"dims": (1, 2)}),
+    (ReLU, {}), (ReLU, {"max_value": 0.9, "negative_slope": 0.3, "threshold": 0.2}), (LeakyReLU, {}),
+    (ELU, {"alpha": 0.6}), (PReLU, {"shared_axes": [1]}), (Softmax, {}), (Activation, {"activation": "sparsemax"}),
+    (Activation, {"activation": "squareplus"}),
+]  # fmt: skip
+MERGES = (Add, Subtract, Multiply, Average, Maximum, Minimum)
 CASES = {
     "lstm": Case(recurrent(), floats),
     "lstm sequences": Case(recurrent(return_sequences=True, use_bias=False), floats, ("mask",)),
@@ -117,7 +154,8 @@ CASES = {
     "tanh": Case(lambda dtype: Activation("tanh", dtype=dtype), floats),
     "embedding": Case(lambda dtype: Embedding(4, I, mask_zero=True, dtype=dtype), ids),
     "masking": Case(lambda dtype: Masking(dtype=dtype), floats),
-    "dropout": Case(lambda dtype: Dropout(0.5, dtype=dtype), floats),
+    **{f"{kind.__name__} {options}": Case(partial(made, kind, options), floats) for kind, options in ONE_ARRAY},
+    **{kind.__name__: Case(partial(made, kind, {}), two) for kind in MERGES},
     "concatenate": Case(lambda dtype: Concatenate(axis=2, dtype=dtype), pair),
     "convolution causal": Case(lambda dtype: Conv1D(H, 3, padding="causal", dilation_rate=2, dtype=dtype), floats),
     "convolution valid": Case(lambda dtype: Conv1D(H, 3, activation="softmax", dtype=dtype), floats),
@@ -283,7 +321,7 @@ def test_no_steps_and_no_rows(built: Any) -> None:
 def test_compute_mask_is_the_same_at_a_step(built: Any) -> None:
     layer, x, _ = built
     mask = np.random.default_rng(0).random((B, T)) < 0.5
-    several = isinstance(layer, Concatenate)
+    several = isinstance(layer, (Concatenate, *MERGES))
     whole = layer.compute_mask(x, [mask, None] if several else mask)
     for t in range(T):
         at = layer.compute_mask(take(x, np.s_[:, t]), [mask[:, t], None] if several else mask[:, t])
