@@ -171,7 +171,7 @@ OPTIONS: dict[str, dict[str, Values]] = {
         "momentum": some(0.99, 0.9),
         **_NORMALIZED,
         **kept("moving_mean_initializer moving_variance_initializer", some("ones", "zeros")),
-        "renorm": some(False),
+        "renorm": BOTH,
         "renorm_clipping": some(None),
         "renorm_momentum": some(0.99),
         "synchronized": some(False),

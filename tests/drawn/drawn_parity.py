@@ -32,6 +32,7 @@ from hypothesis import strategies as st  # noqa: E402
 from hypothesis.errors import Unsatisfiable  # noqa: E402
 from wide_floats import float64  # noqa: E402
 
+ENOUGH = 5  # failures, to stop at
 AT_ONCE = 10  # examples of a target before others have their turn
 
 
@@ -118,7 +119,7 @@ def one(model: Drawn, numbers: int, tally: Tally, folder: Path) -> None:
     tally.hits.update(model.hits)
 
 
-def run(wanted: int, part: int = 0, parts: int = 1, shrink: bool = True) -> Tally:
+def run(wanted: int, part: int = 0, parts: int = 1, shrink: bool = False) -> Tally:
     """Until every hit of this part was had so often; a target that cannot be had stays missing."""
     tally, of = Tally(), every_hit()[part::parts]
     keras.config.set_floatx("float64")
@@ -128,6 +129,8 @@ def run(wanted: int, part: int = 0, parts: int = 1, shrink: bool = True) -> Tall
         for turn in range(4):
             missing = tally.missing(wanted, of)
             for place, target in enumerate(missing):
+                if len(tally.failed) >= ENOUGH:
+                    return tally
                 count = min(AT_ONCE, wanted - tally.hits[target])
                 if count > 0:
                     try_target(target, count, 1000 * turn + place, tally, Path(folder), shrink)
@@ -161,8 +164,8 @@ def report(tally: Tally, wanted: int) -> str:
 
 Made by `make parity`. Models drawn by hypothesis out of every layer, option and function that is run, made in stock
 Keras {keras.__version__} on NumPy, saved, loaded by everystep, and compared on the same numbers: {tally.models} models
-in float64, {tally.narrow} of them in float32 too; for {tally.steps} each step of a stream was compared with `predict`
-on the prefix. Each value of each option was in {least} compared models or more (asked for: {wanted}). "any" counts values
+in float64, {tally.narrow} of them in float32 too; for {tally.steps} each step of a stream was compared with
+`predict` on the prefix. Each value of each option was in {least} compared models or more (asked for: {wanted}). "any" counts values
 together that are no case of their own; options of training alone are among those, since they must be read.
 
 {table(tally)}
@@ -174,12 +177,12 @@ def main() -> int:
     parser.add_argument("--hits", type=int, default=20)
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="K N: every Nth target, from the Kth on")
     parser.add_argument("--jobs", type=int, default=1, help="processes, among which the part is shared out")
-    parser.add_argument("--quick", action="store_true", help="failures are not made smaller")
+    parser.add_argument("--shrink", action="store_true", help="make failures smaller, which takes long")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
     began = time.monotonic()
     (part, parts), count = arguments.part, arguments.jobs
-    jobs = [(arguments.hits, part + parts * job, parts * count, not arguments.quick) for job in range(count)]
+    jobs = [(arguments.hits, part + parts * job, parts * count, arguments.shrink) for job in range(count)]
     with concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
         tally = sum(pool.map(run, *zip(*jobs, strict=True)), Tally())
     text = report(tally, arguments.hits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cell_faults import CELL_FAULTS
 from cli_faults import CLI_FAULTS
 from convolution_faults import CONVOLUTION_FAULTS
+from drawn_faults import DRAWN_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
@@ -23,6 +24,7 @@ FAULTS = [
     *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
+    *DRAWN_FAULTS,
     *LEGACY_FAULTS,
     *CLI_FAULTS,
     # ---- Forward ----

@@ -1,0 +1,38 @@
+"""Faults that models drawn from all layers should show."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+_DRAWN = ("tests/drawn/test_drawn_parity.py::test_everything_drawn_once_beside_keras_on_numpy[0]",)
+
+DRAWN_FAULTS = [
+    Fault(
+        "drawn: both directions carry the output over masked steps",
+        "src/everystep/layers/bidirectional.py",
+        "each.zero_output_for_mask = each.return_sequences",
+        "each.zero_output_for_mask = False",
+        _DRAWN,
+    ),
+    Fault(
+        "drawn: epsilon beside the root",
+        "src/everystep/layers/batch_normalization.py",
+        "np.sqrt(variance + np.asarray(self.epsilon, inputs.dtype))",
+        "(np.sqrt(variance) + np.asarray(self.epsilon, inputs.dtype))",
+        _DRAWN,
+    ),
+    Fault(
+        "drawn: a sliding window one step wider",
+        "src/everystep/layers/multi_head_attention.py",
+        "np.arange(S)) < self.sliding_window",
+        "np.arange(S)) <= self.sliding_window",
+        _DRAWN,
+    ),
+    Fault(
+        "drawn: a model in a model drops the masks that come with its inputs",
+        "src/everystep/models/model.py",
+        "masks = [one if other is None else other for one, other in zip(came, given, strict=True)]",
+        "masks = given",
+        _DRAWN,
+    ),
+]
