@@ -165,8 +165,10 @@ def report(tally: Tally, wanted: int) -> str:
 Made by `make parity`. Models drawn by hypothesis out of every layer, option and function that is run, made in stock
 Keras {keras.__version__} on NumPy, saved, loaded by everystep, and compared on the same numbers: {tally.models} models
 in float64, {tally.narrow} of them in float32 too; for {tally.steps} each step of a stream was compared with
-`predict` on the prefix. Each value of each option was in {least} compared models or more (asked for: {wanted}). "any" counts values
-together that are no case of their own; options of training alone are among those, since they must be read.
+`predict` on the prefix. Each value of each option was in {least} compared models or more (asked for: {wanted}).
+
+"any" counts values together that are no case of their own; options of training alone are among those, since they must
+be read. "call" is of the call. A function has a count for each way in which it is called.
 
 {table(tally)}
 """
