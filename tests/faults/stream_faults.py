@@ -36,6 +36,20 @@ STREAM_FAULTS = [
         CLOCKS,
     ),
     Fault(
+        "streams: the newest step is read again in a chunk that completes none",
+        "src/everystep/models/stream_call.py",
+        'if self.held and verb == "run" and not inputs[0].shape[1]:',
+        "if False:",
+        CLOCKS,
+    ),
+    Fault(
+        "streams: the first call of a function tells what the others are",
+        "src/everystep/models/stream_plan.py",
+        "operation = node.operation.in_call(node)",
+        "operation = node.operation",
+        ("tests/layers/test_layers_operations.py",),
+    ),
+    Fault(
         "streams: the mask of static values is not looked at",
         "src/everystep/models/stream_plan.py",
         "call = own | {",

@@ -104,3 +104,25 @@ def test_arguments_by_keyword() -> None:
     np.testing.assert_array_equal(model.predict([X, X * 3]), X * 2)
     np.testing.assert_array_equal(Model.from_config(model.get_config()).predict([X, X * 3]), X * 2)
     np.testing.assert_array_equal(Function("Subtract")(x2=X, x1=X * 3), X * 2)
+
+
+def test_calls_of_one_function_are_each_by_itself() -> None:
+    """One takes the newest step of a sequence, the other a feature of every step."""
+    cut, x, y = Function("GetItem"), Input((None, K), name="x"), Input((None, K), name="y")
+    model = Model([x, y], [cut(x, (slice(None), -1)), cut(y, (..., 0))])
+    stream = model.stream(B)
+    for t in range(T):
+        for found in (stream.step([X[:, t], 2 * X[:, t]]), model.step([X[:, t], 2 * X[:, t]])[0]):
+            np.testing.assert_array_equal(found[0], X[:, t])
+            np.testing.assert_array_equal(found[1], 2 * X[:, t, 0])
+    whole = Model([x, y], [cut(x, (slice(None), -1)), cut(y, (slice(None), 0))])
+    with pytest.raises(UnsupportedError, match="it goes along the time axis"):
+        whole.stream(B)
+
+
+def test_a_slice_of_too_short_a_sequence_is_refused() -> None:
+    x = Input((None, K))
+    with pytest.raises(
+        ShapeError, match=r"\(GetItem\): there is no index -1 along axis 1 of an array of shape"
+    ):
+        Model(x, x[:, -1]).predict(X[:, :0])

@@ -42,6 +42,10 @@ class Operation:
         """Whether, of a sequence, it returns the last step alone, without a time axis."""
         return False
 
+    def in_call(self, node: Node) -> Operation:
+        """What to ask about one of its calls: itself, unless what it says depends on the call."""
+        return self
+
     def arguments(self, *args: Any, **kwargs: Any) -> list[Any]:
         """A call's arguments in order, of what is no layer."""
         raise NotImplementedError

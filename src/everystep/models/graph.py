@@ -83,7 +83,7 @@ class Graph:
         after: dict[int, State] = {}
 
         for place, node in enumerate(self.nodes):
-            operation = node.operation
+            operation = node.operation.in_call(node)
             if id(node.outputs[0]) in found:  # an input
                 continue
             if isinstance(operation, Layer):

@@ -288,10 +288,10 @@ class Model(Composite):
         return states
 
     def step_obstacle(self) -> str | None:
-        for operation in self.operations:
-            obstacle = operation.step_obstacle()
+        for node in self.graph.nodes:
+            obstacle = node.operation.in_call(node).step_obstacle()
             if obstacle:
-                return f"its layer {operation.name!r} cannot: {obstacle}"
+                return f"its layer {node.operation.name!r} cannot: {obstacle}"
         return None
 
     # ---- As a layer of another model ----

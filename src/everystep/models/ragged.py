@@ -168,7 +168,7 @@ def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozen
 
 def _of_masks(node: Node) -> bool:
     """Whether a function between the layers is one that masks are computed by, step by step or turned."""
-    by_step = node.operation.kind in ("Flip", "Concatenate") or node.operation.step_obstacle() is None
+    by_step = node.operation.kind in ("Flip", "Concatenate") or node.operation.in_call(node).step_obstacle() is None
     return by_step and all(tensor.dtype == "bool" for tensor in node.outputs)
 
 

@@ -141,7 +141,7 @@ class Stream:
             found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
             if call.own_state is not None:
                 after += zip(flatten(call.state), flatten(state), strict=True)
-                after += call.held_after(outputs)
+            after += call.held_after(outputs)
         for old, new in after:
             np.copyto(old, new)
         for call in self._plan.calls:  # whose newest step may be one of a step before the chunk's last

@@ -58,7 +58,7 @@ class Plan:
         found = {id(tensor): value for tensor, value in zip(graph.inputs, inputs, strict=True)}
         masked = TensorMasks(graph.inputs, masks)
         for node in graph.nodes:
-            operation = node.operation
+            operation = node.operation.in_call(node)
             if id(node.outputs[0]) in found:
                 continue
             name = path + operation.name
@@ -110,7 +110,7 @@ class Plan:
             in_time = time_axes(call, self.B)
             self._set_clocks(call)
         steps, mask_steps = _bound(call)
-        if in_time is not None and call.own_state is not None:
+        if in_time is not None and (call.own_state is not None or call.operation.takes_newest):
             steps = _in_time(call, steps, in_time)
         self._bound.append((call, steps, mask_steps))
         for results in (call.outputs, call.masks):
@@ -197,9 +197,13 @@ def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
 
 
 def _in_time(call: Call, steps: list[Bound], in_time: list[bool]) -> list[Bound]:
-    """The steps of a call with a state, so that they change only the rows that have a new step."""
+    """The steps of a call that keeps something, so that they change only the rows that have a new step."""
     own, states = call.own_clock, flatten(call.state)
     if call.clock is not None:
+        if call.operation.takes_newest:  # what it returns is a part of what it takes, and is to stay
+            of = [value.array for value in call.outputs]
+            call.outputs = [Value(np.array(array)) for array in of]
+            steps = [*steps, *(partial(np.copyto, v.array, array) for v, array in zip(call.outputs, of, strict=True))]
         others = {id(array): None for array in states}
         first = _of_nothing(call, in_time)
         for place, value in enumerate(call.outputs):

@@ -45,7 +45,7 @@ class TensorMasks:
         """
         for tensor in node.operation.unmasked(node):
             self._found.pop(self._key(tensor), None)
-        if node.operation.returns_its_input(before, returned):
+        if node.operation.in_call(node).returns_its_input(before, returned):
             self._kept_with[id(node.outputs[0])] = self._key(node.inputs[0])
 
     def _key(self, tensor: Any) -> int:

@@ -88,7 +88,7 @@ def _clip_dtype(x: Any, x_min: Any, x_max: Any) -> str:
 
 def _clip(x: Any, x_min: Any, x_max: Any) -> Any:
     dtype = _clip_dtype(x, x_min, x_max)
-    ends = [None if end is None else as_dtype(end, dtype) for end in (x_min, x_max)]  # None: there is no such end
+    ends: Any = [None if end is None else as_dtype(end, dtype) for end in (x_min, x_max)]  # None: there is no such end
     return np.clip(as_dtype(x, dtype), *ends)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -108,12 +109,13 @@ class Function(Operation):
 
     def _computed(self, given: list[Any]) -> Any:
         try:
-            return self.about.run(*given, **self.options)
+            return self._said(self.about.run, *given)
         except EverystepError:
             raise
         except (TypeError, ValueError, LookupError, ArithmeticError) as error:  # of options that a file made up
+            options = f" with {self.options}" if self.options else ""
             raise OptionError(
-                f"operation {self.name!r} ({self.kind}) cannot be computed of its inputs with {self.options}: {error}"
+                f"operation {self.name!r} ({self.kind}) cannot be computed of its inputs{options}: {error}"
             ) from error
 
     def step(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
@@ -144,9 +146,17 @@ class Function(Operation):
         symbolic = self._symbolic
         return [_pairwise(with_time, a, b) for a, b in zip(symbolic, given, strict=True)], lacking
 
+    def in_call(self, node: Node) -> Function:
+        """Itself with that call alone: which axis is time, and whether there is one, may differ between its calls."""
+        if len(self.nodes) == 1:
+            return self
+        alone = copy.copy(self)
+        alone.nodes = [node]
+        return alone
+
     @property
     def _symbolic(self) -> list[Any]:
-        """The arguments of the call in the graph."""
+        """The arguments of its call in the graph; of several calls see `in_call`."""
         node = self.nodes[0]
         return self.arguments(*node.args, **node.kwargs)
 

@@ -83,7 +83,11 @@ def takes_newest(x: Shape, key: Any) -> bool:
 
 
 def _get(x: Array, key: Any) -> Any:
-    return x[tuple(key) if isinstance(key, list) else key]
+    try:
+        return x[tuple(key) if isinstance(key, list) else key]
+    except IndexError:
+        _sliced(x.shape, key)  # which says what is wrong
+        raise
 
 
 SLICING: dict[str, Kind] = {"GetItem": Kind(_get, _sliced, first_dtype, _axes, call=("x", "key"), needed=2)}
