@@ -15,7 +15,7 @@ from everystep.layers.base import Layer
 from everystep.layers.composite import Composite
 from everystep.layers.naming import with_article
 from everystep.layers.operation import Config, Operation
-from everystep.layers.operations import BY_CLASS, Function
+from everystep.layers.operations import BY_CLASS, KINDS, Function
 from everystep.layers.operations.constants import decoded, is_constant
 from everystep.layers.refused import ConvLSTM, reason_against
 from everystep.layers.registered import registered_class
@@ -192,6 +192,11 @@ def unknown(entry: Config, path: str) -> UnsupportedError:
             f"layer {path!r} is of a class named {kind} that is not Keras's own, from "
             f"{entry.get('module') or entry.get('registered_name')}; everystep runs Keras's {kind} and not "
             f'what derives from it or shares its name. everystep.register("package>{kind}", cls) supplies such a class'
+        )
+    if module.startswith("keras.src.ops."):
+        return UnsupportedError(
+            f"operation {path!r} is {with_article(kind)} ({module}), which is not supported between layers; supported "
+            f"are {', '.join(sorted(KINDS))}. A layer of your own that computes it is supplied by everystep.register"
         )
     return UnsupportedError(
         f"{what}; supported are {', '.join(SUPPORTED)}, Functional and Sequential. "

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import Array
-from everystep.errors import UnsupportedError
+from everystep.errors import ShapeError, UnsupportedError
 from everystep.layers.operations.kind import (
     MATH,
     Kind,
@@ -66,6 +66,10 @@ def _float_of(x: Any, **options: Any) -> str:
     return float_dtype(x)
 
 
+def _float_of_all(*values: Any, **options: Any) -> str:
+    return float_dtype(*(value for value in values if value is not None))
+
+
 def _mean(x: Any, axis: Any, keepdims: bool) -> Any:
     x = as_dtype(x, float_dtype(x))
     count = int(np.prod([x.shape[k] for k in axes_in(axis, x.ndim)]))
@@ -90,6 +94,20 @@ def _logsumexp(x: Any, axis: Any, keepdims: bool) -> Any:
     with np.errstate(all="ignore"):
         total = np.log(_in_order(np.add, np.exp(x - top), axis, True)) + top
     return total if keepdims else total.reshape(reduced(x.shape, axis=axis))
+
+
+def _average(x: Any, weights: Any = None, *, axis: Any) -> Any:
+    if weights is None:
+        return _mean(x, axis, False)
+    dtype = float_dtype(x, weights)
+    x, w = as_dtype(x, dtype), as_dtype(weights, dtype)
+    if w.ndim == 1 and x.ndim > 1 and isinstance(axis, int):  # of the places along the axis
+        w = w.reshape([-1 if k == axis % x.ndim else 1 for k in range(x.ndim)])
+    if any(a not in (1, b) for a, b in zip(w.shape, x.shape, strict=True)):
+        raise ShapeError(f"weights must be of the shape of x, {x.shape}, or one for each place along the axis")
+    w = np.broadcast_to(w, x.shape)
+    with np.errstate(all="ignore"):
+        return np.divide(_in_order(np.add, x * w, axis, False), _in_order(np.add, np.ascontiguousarray(w), axis, False))
 
 
 def _extreme(function: Callable[..., Any]) -> Kind:
@@ -130,6 +148,8 @@ REDUCTIONS: dict[str, Kind] = {
     "Var": Kind(_var, reduced, _float_of, along, AXES),
     "Std": Kind(_std, reduced, _float_of, along, AXES),
     "Logsumexp": Kind(_logsumexp, reduced, _float_of, along, AXES, module=MATH),
+    "Average": Kind(_average, reduced, _float_of_all, along, {"axis": None}, ("x", "weights")),
+    "Sort": Kind(lambda x, axis: np.sort(x, axis=axis), unchanged, first_dtype, along, {"axis": -1}),
     "Max": _extreme(np.max),
     "Min": _extreme(np.min),
     "Amax": _extreme(np.max)._replace(options=AXES),
