@@ -16,12 +16,14 @@ from everystep.errors import ShapeError, UnsupportedError
 from everystep.layers.structure import flatten
 from everystep.models import Model
 
-# In a model of these alone a step has the bits of predict on the prefix: sums of the others are NumPy's, or JAX's.
+# In a model of these alone a step has the bits of predict on the prefix: the list in docs/streams.md, and layers that
+# take each number by itself.
 _EXACT = (
-    "LSTM GRU SimpleRNN RNN Dense Embedding Masking Activation Dropout SpatialDropout1D AlphaDropout GaussianDropout "
-    "GaussianNoise ActivityRegularization Identity ReLU LeakyReLU ELU PReLU Concatenate Add Average Multiply Maximum "
-    "Minimum Subtract Conv1D SeparableConv1D MaxPooling1D AveragePooling1D GlobalMaxPooling1D GlobalAveragePooling1D "
-    "Cropping1D InputLayer TimeDistributed"
+    "LSTM GRU SimpleRNN RNN Dense Embedding Masking Concatenate Dropout Activation TimeDistributed Conv1D "
+    "DepthwiseConv1D SeparableConv1D MaxPooling1D AveragePooling1D Cropping1D GlobalMaxPooling1D "
+    "GlobalAveragePooling1D LayerNormalization BatchNormalization UnitNormalization Normalization Rescaling "
+    "SpatialDropout1D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization Identity ReLU LeakyReLU ELU "
+    "PReLU Add Average Multiply Maximum Minimum Subtract InputLayer LSTMCell GRUCell SimpleRNNCell StackedRNNCells"
 )
 EXACT = frozenset(_EXACT.split())
 
@@ -121,7 +123,7 @@ SIZE = 64 * float(np.finfo(np.float32).eps)
 # What jumps: a number that is rounded may be on the other side.
 _JUMPS = (
     "Sign Floor Ceil Round Mod FloorDivide Equal NotEqual Greater GreaterEqual Less LessEqual Argmax Argmin Cast "
-    "OneHot Any All LogicalAnd LogicalOr LogicalXor LogicalNot Where DivideNoNan"
+    "Threshold OneHot Any All LogicalAnd LogicalOr LogicalXor LogicalNot Where DivideNoNan"
 )
 JUMPS = frozenset(_JUMPS.split())
 

@@ -15,7 +15,8 @@ _TWO = (
 )
 _ONE = (
     "absolute negative sign square sin cos arctan tanh floor ceil isnan isinf isfinite relu sigmoid hard_sigmoid "
-    "softplus softsign silu relu6 stop_gradient expm1 sinh cosh tan exp"
+    "softplus softsign silu relu6 stop_gradient expm1 sinh cosh tan exp hard_tanh elu selu sparsemax gelu squareplus "
+    "log_sigmoid hard_silu celu"
 )
 _POSITIVE = "log log1p log2 log10 sqrt rsqrt reciprocal"
 _LOGICAL = "logical_and logical_or logical_xor"
@@ -59,6 +60,17 @@ OPERATIONS: dict[str, dict[str, Made]] = {
             "keepdims": _along(name, axis=1, keepdims=True),
         }
         for name in _ALONG.split()
+    },
+    "Elu": {"one": _one("elu"), "alpha": lambda ops, x, y: ops.elu(x, alpha=0.5)},
+    "Celu": {"one": _one("celu"), "alpha": lambda ops, x, y: ops.celu(x, alpha=0.5)},
+    "Gelu": {"one": _one("gelu"), "exact": lambda ops, x, y: ops.gelu(x, approximate=False)},
+    "Squareplus": {"one": _one("squareplus"), "b": lambda ops, x, y: ops.squareplus(x, b=2)},
+    "Threshold": {"two": lambda ops, x, y: ops.threshold(x, 0.2, -0.5)},
+    "Glu": {"last": lambda ops, x, y: ops.glu(ops.concatenate([x, y], axis=-1))},
+    "Sort": {"time": lambda ops, x, y: ops.sort(x, axis=1), "last": lambda ops, x, y: ops.sort(x)},
+    "Average": {
+        "time": lambda ops, x, y: ops.average(x, axis=1),
+        "weighted": lambda ops, x, y: ops.average(x, axis=1, weights=ops.square(y) + 0.5),
     },
     "FloorDivide": {"number": lambda ops, x, y: ops.floor_divide(x, 0.7)},
     "Mod": {"number": lambda ops, x, y: ops.mod(x, 0.7)},

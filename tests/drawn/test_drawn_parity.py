@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 import pytest
-from drawn_compare import Refused, compare, compare32, stream
+from drawn_compare import EXACT, Refused, compare, compare32, stream
 from drawn_models import Drawn, drawn
 from drawn_operations import NOT_DRAWN, OPERATIONS
 from drawn_options import ALIASES, EVERYWHERE, NO_LAYERS, OPTIONS, REFUSED
@@ -54,6 +54,13 @@ def test_the_table_has_every_argument_of_keras(kind: str) -> None:
 
 def test_the_table_has_every_function() -> None:
     assert set(OPERATIONS) == set(KINDS) - set(NOT_DRAWN)
+
+
+def test_the_closed_list_is_compared_to_the_bit() -> None:
+    text = (HERE.parents[1] / "docs" / "streams.md").read_text()
+    listed = {line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ") and line[2:] in OPTIONS}
+    assert len(listed) > 20
+    assert listed <= EXACT
 
 
 @pytest.mark.parametrize("part", range(PARTS))
