@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 GOLDENS = Path(__file__).parent / "saved" / "golden" / "goldens.zip"
-REAL = ("stack", "encoder_decoder", "shared_and_nested", "wrappers", "operations", "convolutions", "shapes")
+REAL = (
+    *("stack", "encoder_decoder", "shared_and_nested", "wrappers", "operations", "convolutions", "shapes"),
+    *("masks", "more_operations"),
+)
+OTHERWISE = ("masks_of_keras_2",)  # in Keras 3, as `keras3_changes` says
 MIMICKED = ("keras_2_0", "keras_2_3", "cudnn")
 
 
@@ -22,5 +26,7 @@ def unpacked(folder: Path, name: str) -> Path:
 def inputs_and_outputs(folder: Path, case: str) -> tuple[list[Any], list[Any]]:
     """What Keras 2 was given, and what it returned."""
     with np.load(unpacked(folder, f"{case}.npz")) as arrays:
-        inputs, outputs = ([arrays[name] for name in sorted(arrays) if name[0] == letter] for letter in "xy")
+        inputs, outputs = (
+            [arrays[name] for name in sorted(arrays, key=lambda n: int(n[1:])) if name[0] == letter] for letter in "xy"
+        )
     return inputs, outputs

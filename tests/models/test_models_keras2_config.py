@@ -47,6 +47,7 @@ def converted(version: str, kind: str, **config: Any) -> dict[str, Any]:
         ("2.0.0", "Dense", {"activation": "hard_sigmoid"}, {"activation": "hard_sigmoid_keras2"}),
         ("2.0.0", "Dense", {"activation": "relu"}, {"activation": "relu"}),
         ("2.9.0", "BatchNormalization", {"axis": [2]}, {"axis": 2}),
+        ("2.9.0", "ThresholdedReLU", {"theta": 0.5}, {"threshold": 0.5}),
         ("2.9.0", "LeakyReLU", {"alpha": 0.1}, {"negative_slope": 0.1}),
         ("2.9.0", "Dense", {"dtype": {"class_name": "Policy", "config": {"name": "float64"}}}, {"dtype": "float64"}),
         ("2.9.0", "SimpleRNN", {"time_major": False, "implementation": 1}, {}),
@@ -56,7 +57,7 @@ def test_what_a_layers_arguments_become(version: str, kind: str, config: Any, ex
     found = converted(version, kind, **config)
     assert {key: found["config"].get(key) for key in expected} == expected
     assert not {"time_major", "implementation", "batch_input_shape", "alpha"} & set(found["config"])
-    assert found["class_name"] == kind.removeprefix("CuDNN")
+    assert found["class_name"] == kind.removeprefix("CuDNN").removeprefix("Thresholded")
     assert found["module"] == "keras.layers"
 
 
@@ -208,7 +209,9 @@ def test_slices(spec: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("function", "kwargs", "message"),
     [
-        ("linalg.matmul", {"b": 1}, "layer 'm/op' is the function linalg.matmul of TensorFlow, which is not supported"),
+        ("einsum", {"b": 1}, "layer 'm/op' is the function einsum of TensorFlow, which is not supported"),
+        ("linalg.matmul", {"b": 1, "transpose_b": True}, "layer 'm/op': linalg.matmul with transpose_b is not"),
+        ("math.cumsum", {"axis": 1, "reverse": True}, "layer 'm/op': math.cumsum with reverse is not supported"),
         ("math.add", {"y": 1.0, "more": 2}, "layer 'm/op': math.add with more is not supported"),
         ("math.add", {}, "layer 'm/op': math.add lacks y"),
     ],
@@ -244,3 +247,37 @@ def test_configs_are_told_apart_and_left_as_they_were() -> None:
     before = repr(entry)
     keras3_config(entry, "2.1.0")
     assert repr(entry) == before
+
+
+def test_masks_get_names_that_no_layer_has() -> None:
+    """Keras 2's configs do not name what masks are computed by."""
+    entry = functional(
+        layer("Masking", "any", [["x", 0, 0, {}]], mask_value=0.5),
+        layer("Masking", "logical_and", [["x", 0, 0, {}]], mask_value=0.1),
+        layer("Concatenate", "not_equal", [["any", 0, 0, {}], ["logical_and", 0, 0, {}]], axis=-1),
+        layer("GRU", "gru", [["not_equal", 0, 0, {}]], units=2),
+        outputs=[["gru", 0, 0]],
+    )
+    for _ in range(3):  # names are counted for the whole process
+        model = from_serialized(keras3_config(entry, "2.8.0"))
+    names = [operation.name for operation in model.operations]
+    assert len(set(names)) == len(names) > 5
+
+
+def test_a_layer_that_starts_from_states_keeps_the_mask() -> None:
+    """Keras 3 asks a call with several tensors for its mask; Keras 2 took it from the sequence."""
+    state = {**INPUT, "config": {"batch_input_shape": [None, 2], "name": "h"}, "name": "h", "inbound_nodes": []}
+    for call in ([["masking", 0, 0, {}], ["h", 0, 0, {}]], [["masking", 0, 0, {"initial_state": ["h", 0, 0]}]]):
+        entry = functional(
+            state,
+            layer("Masking", "masking", [["x", 0, 0, {}]], mask_value=0.0),
+            layer("GRU", "gru", call, units=2, reset_after=True, recurrent_activation="sigmoid"),
+            outputs=[["gru", 0, 0]],
+        )
+        entry["config"]["input_layers"] = [["x", 0, 0], ["h", 0, 0]]
+        model = from_serialized(keras3_config(entry, "2.8.0"))
+        x, h = np.ones((3, 5, 3), np.float32), np.ones((3, 2), np.float32)
+        x[:, 3:] = 0.0
+        gru, found = model.get_layer("gru"), model.predict([x, h])
+        np.testing.assert_array_equal(found, gru(x[:, :3], initial_state=[h]))
+        assert np.all(found != gru(x, initial_state=[h]))

@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from goldens import MIMICKED, REAL, inputs_and_outputs, unpacked
+from goldens import MIMICKED, OTHERWISE, REAL, inputs_and_outputs, unpacked
 from tolerances import assert_close64
 
 import everystep
@@ -32,7 +32,7 @@ def assert_computes(model: Any, folder: Path, case: str) -> None:
 # ---- Whole models ----
 
 
-@pytest.mark.parametrize("case", REAL)
+@pytest.mark.parametrize("case", [*REAL, *OTHERWISE])
 @pytest.mark.parametrize("ending", ["h5", "keras"])
 def test_a_file_of_tf_keras(case: str, ending: str, tmp_path: Path) -> None:
     assert_computes(load_model(unpacked(tmp_path, f"{case}.{ending}")), tmp_path, case)
@@ -55,6 +55,19 @@ def test_saved_anew_it_opens_in_stock_keras_3(case: str, tmp_path: Path) -> None
     theirs = keras.models.load_model(tmp_path / "new.keras")
     assert_close64(leaves(theirs.predict(x, verbose=0)), expected)
     assert_computes(load_model(tmp_path / "new.keras"), tmp_path, case)
+
+
+def test_masks_that_keras_3_treats_otherwise_are_named(tmp_path: Path) -> None:
+    changes = keras3_changes(load_model(unpacked(tmp_path, "masks_of_keras_2.h5")))
+    named = {re.match(r"layer '(\w+)': Keras 3's (\w+)", line).groups() for line in changes}  # type: ignore[union-attr]
+    assert named == {
+        ("product", "Multiply"),
+        ("largest", "Maximum"),
+        ("scaled", "Rescaling"),
+        ("same", "Reshape"),
+        ("difference", "Subtract"),
+        ("multi_head_attention", "MultiHeadAttention"),
+    }
 
 
 def test_what_changes_on_the_way_to_keras_3_is_said(tmp_path: Path) -> None:

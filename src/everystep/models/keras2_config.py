@@ -15,11 +15,14 @@ from typing import Any
 from everystep.errors import FileError, UnsupportedError
 from everystep.layers.initializers import NAMES as INITIALIZERS
 from everystep.layers.operation import Config
+from everystep.models.keras2_layers import KERAS2, MODULE
 from everystep.models.keras2_operations import OPERATIONS, operation
 
 FUNCTIONAL = ("Model", "Functional")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell")
 CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
+MASK_OF = "__mask_of__"  # in the place of a tensor of a call: that tensor's mask, if it has one
+RENAMED = {**CUDNN, "ThresholdedReLU": "ReLU"}
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", *CUDNN)
 GATED = ("LSTM", "GRU", "LSTMCell", "GRUCell")
 ROOTS = ("keras", "tf_keras", "keras_core", "tensorflow")  # where classes of Keras's own lie
@@ -38,10 +41,11 @@ DROPPED = {  # arguments without a meaning here -> the values with which they ha
     "batch_size": (None,),
     "autocast": (True, False, None),
 }
-OF_A_BASE = {  # arguments that only a class's base reads, which stand in its config all the same
+UNREAD = {  # arguments that stand in a class's config and change nothing here: those that only its base reads, shapes
     "SeparableConv1D": ("groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "DepthwiseConv1D": ("filters", "groups", "kernel_initializer", "kernel_regularizer", "kernel_constraint"),
     "SpatialDropout1D": ("noise_shape",),
+    "MultiHeadAttention": ("query_shape", "key_shape", "value_shape", "softmax_robust_masking"),
 }
 REASONS = {
     "time_major": "its arrays would be (T,B,I), and everystep's are (B,T,I): build it without, and transpose its input",
@@ -100,7 +104,8 @@ class _Converter:
             return {**kept, **_of("keras.src.models.functional", "Functional", self.functional(config, path))}
         if kind == "Sequential":
             return {**kept, **_of("keras", "Sequential", self.sequential(config, path, entry.get("name")))}
-        return {**kept, **_of("keras.layers", CUDNN.get(kind, kind), self.layer(kind, config, path))}
+        module = MODULE if kind in KERAS2 else "keras.layers"
+        return {**kept, **_of(module, RENAMED.get(kind, kind), self.layer(kind, config, path))}
 
     # ---- Layers ----
 
@@ -119,7 +124,7 @@ class _Converter:
             if key in config and config.pop(key) not in harmless:
                 reason = REASONS.get(key, "which is not supported")
                 raise UnsupportedError(f"layer {path!r} ({kind}) has {key}: {reason}")
-        for key in OF_A_BASE.get(kind, ()):
+        for key in UNREAD.get(kind, ()):
             config.pop(key, None)
         if isinstance(config.get("dtype"), dict):  # a policy
             config["dtype"] = config["dtype"].get("config", {}).get("name")
@@ -143,6 +148,8 @@ class _Converter:
             config |= {"axis": axis[0]} if isinstance(axis, list) and len(axis) == 1 else {}
         if base == "LeakyReLU" and "alpha" in config:
             config["negative_slope"] = config.pop("alpha")
+        if kind == "ThresholdedReLU":
+            config["threshold"] = config.pop("theta", 1.0)
         return config
 
     def _argument(self, key: str, value: Any, path: str) -> Any:
@@ -311,8 +318,11 @@ def _keyword(value: Any, firsts: dict[str, int]) -> Any:
 
 
 def _with_states(call: Config) -> Config:
-    """A recurrent layer's call, whose inputs after the first are states."""
+    """A recurrent layer's call, whose inputs after the first are states; beside those, Keras 3 asks for the mask."""
     (inputs,) = call["args"]
-    if not isinstance(inputs, list):
-        return call
-    return {"args": inputs[:1], "kwargs": {"initial_state": inputs[1:], **call["kwargs"]}}
+    kwargs = call["kwargs"]
+    if isinstance(inputs, list):
+        inputs, kwargs = inputs[0], {"initial_state": inputs[1:], **kwargs}
+    if kwargs.get("initial_state") and "mask" not in kwargs:
+        kwargs = {**kwargs, "mask": {**inputs, "class_name": MASK_OF}}
+    return {"args": [inputs], "kwargs": kwargs}

@@ -19,6 +19,10 @@ BINARY = {  # TensorFlow's function -> Keras's operation on x and y
     "math.subtract": "Subtract",
     "math.multiply": "Multiply",
     "math.divide": "TrueDivide",
+    "math.divide_no_nan": "DivideNoNan",
+    "compat.v1.floor_div": "FloorDivide",
+    "math.floordiv": "FloorDivide",
+    "math.floormod": "Mod",
     "math.truediv": "TrueDivide",
     "math.pow": "Power",
     "math.maximum": "Maximum",
@@ -34,34 +38,70 @@ BINARY = {  # TensorFlow's function -> Keras's operation on x and y
 }
 UNARY = {
     "math.abs": "Absolute",
+    "math.ceil": "Ceil",
+    "math.cos": "Cos",
     "math.exp": "Exp",
+    "math.expm1": "Expm1",
+    "math.floor": "Floor",
     "math.log": "Log",
+    "math.log1p": "Log1p",
     "math.logical_not": "LogicalNot",
     "math.negative": "Negative",
+    "math.reciprocal": "Reciprocal",
+    "math.rsqrt": "Rsqrt",
+    "math.sigmoid": "Sigmoid",
     "math.sign": "Sign",
+    "math.sin": "Sin",
+    "math.softplus": "Softplus",
     "math.sqrt": "Sqrt",
     "math.square": "Square",
-    "math.sigmoid": "Sigmoid",
     "math.tanh": "Tanh",
     "nn.relu": "Relu",
+    "nn.relu6": "Relu6",
     "nn.sigmoid": "Sigmoid",
+    "nn.silu": "Silu",
+    "nn.softsign": "Softsign",
     "nn.tanh": "Tanh",
+    "ones_like": "OnesLike",
     "tanh": "Tanh",
+    "zeros_like": "ZerosLike",
 }
 REDUCTIONS = {
     "math.reduce_all": "All",
     "math.reduce_any": "Any",
+    "math.reduce_logsumexp": "Logsumexp",
     "math.reduce_max": "Max",
     "math.reduce_mean": "Mean",
     "math.reduce_min": "Min",
+    "math.reduce_prod": "Prod",
+    "math.reduce_std": "Std",
     "math.reduce_sum": "Sum",
+    "math.reduce_variance": "Var",
 }
-OTHERS = {  # -> Keras's operation, and the names of its one option there and here
-    "concat": ("Concatenate", "axis", "axis"),
-    "expand_dims": ("ExpandDims", "axis", "axis"),
-    "reshape": ("Reshape", "shape", "newshape"),
-    "transpose": ("Transpose", "perm", "axes"),
+OTHERS: dict[str, tuple[str, dict[str, tuple[str, Any]]]] = {
+    # -> Keras's operation, and its options: TensorFlow's name -> Keras's, and TensorFlow's default
+    "cast": ("Cast", {"dtype": ("dtype", None)}),
+    "clip_by_value": ("Clip", {"clip_value_min": ("x_min", None), "clip_value_max": ("x_max", None)}),
+    "compat.v1.squeeze": ("Squeeze", {"axis": ("axis", None)}),
+    "compat.v1.transpose": ("Transpose", {"perm": ("axes", None)}),
+    "concat": ("Concatenate", {"axis": ("axis", None)}),
+    "expand_dims": ("ExpandDims", {"axis": ("axis", None)}),
+    "math.cumsum": ("Cumsum", {"axis": ("axis", 0)}),
+    "nn.leaky_relu": ("LeakyRelu", {"alpha": ("negative_slope", 0.2)}),
+    "nn.log_softmax": ("LogSoftmax", {"axis": ("axis", -1)}),
+    "nn.softmax": ("Softmax", {"axis": ("axis", -1)}),
+    "one_hot": ("OneHot", {"depth": ("num_classes", None), "dtype": ("dtype", "float32")}),
+    "repeat": ("Repeat", {"repeats": ("repeats", None), "axis": ("axis", None)}),
+    "reshape": ("Reshape", {"shape": ("newshape", None)}),
+    "reverse": ("Flip", {"axis": ("axis", None)}),
+    "squeeze": ("Squeeze", {"axis": ("axis", None)}),
+    "stack": ("Stack", {"axis": ("axis", 0)}),
+    "tile": ("Tile", {"multiples": ("repeats", None)}),
+    "transpose": ("Transpose", {"perm": ("axes", None)}),
 }
+SPECIAL = ("__operators__.getitem", "linalg.matmul", "where")
+# Options of TensorFlow's, in the values that change nothing.
+HARMLESS = {"conjugate": False, "exclusive": False, "reverse": False, "validate_shape": True}
 
 
 def operation(entry: Config, name: str, calls: list[Config], path: str) -> Config:
@@ -94,6 +134,7 @@ def _converted(function: str, call: Config, path: str) -> tuple[str, Config, lis
     (x,) = call["args"]
     given = dict(call["kwargs"])
     given.pop("name", None)
+    given = {key: value for key, value in given.items() if HARMLESS.get(key) is not value}
     options: Config = {}
     if function == "__operators__.getitem":
         kind, args = "GetItem", [x, _key(given.pop("slice_spec", []), path)]
@@ -107,12 +148,16 @@ def _converted(function: str, call: Config, path: str) -> tuple[str, Config, lis
         kind, args = REDUCTIONS[function], [x]
         options = {"axis": given.pop("axis", None), "keepdims": given.pop("keepdims", False)}
     elif function in OTHERS:
-        kind, theirs, ours = OTHERS[function]
-        args, options = [x], {ours: given.pop(theirs, None)}
+        kind, names = OTHERS[function]
+        args, options = [x], {ours: given.pop(theirs, default) for theirs, (ours, default) in names.items()}
+    elif function == "where" and {"x", "y"} <= set(given):
+        kind, args = "Where", [x, given.pop("x"), given.pop("y")]
+    elif function == "linalg.matmul" and "b" in given:
+        kind, args = "Matmul", [x, given.pop("b")]
     else:
         raise UnsupportedError(
             f"layer {path!r} is the function {function} of TensorFlow, which is not supported; supported are "
-            f"{', '.join(sorted((*BINARY, *UNARY, *REDUCTIONS, *OTHERS, '__operators__.getitem')))}"
+            f"{', '.join(sorted((*BINARY, *UNARY, *REDUCTIONS, *OTHERS, *SPECIAL)))}"
         )
     if given:
         raise UnsupportedError(f"layer {path!r}: {function} with {', '.join(given)} is not supported")

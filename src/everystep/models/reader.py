@@ -13,14 +13,15 @@ from everystep import layers
 from everystep.errors import EverystepError, GraphError, OptionError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.composite import Composite
-from everystep.layers.naming import with_article
+from everystep.layers.naming import names_given, with_article
 from everystep.layers.operation import Config, Operation
 from everystep.layers.operations import BY_CLASS, KINDS, Function
 from everystep.layers.operations.constants import decoded, is_constant
 from everystep.layers.refused import ConvLSTM, reason_against
 from everystep.layers.registered import registered_class
 from everystep.layers.tensor import Node, Tensor
-from everystep.models.keras2_config import is_keras2, keras3_config
+from everystep.models.keras2_config import MASK_OF, is_keras2, keras3_config
+from everystep.models.keras2_layers import KERAS2, MODULE
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
 
@@ -30,7 +31,7 @@ LAYERS: dict[tuple[str, str], type[Layer]] = {
     if isinstance(layer, type) and issubclass(layer, Layer) and layer is not Layer
     for module in (layer.module, layer.our_module)
     if module
-}
+} | {(MODULE, kind): layer for kind, layer in KERAS2.items()}
 SUPPORTED = sorted({name for (_, name), layer in LAYERS.items() if not issubclass(layer, ConvLSTM)})
 FUNCTIONAL = (("keras.src.models.functional", "Functional"), ("keras", "Functional"), ("keras.models", "Functional"))
 SEQUENTIAL = (
@@ -141,6 +142,10 @@ class Reader:
         return model
 
     def functional(self, config: Config, path: str) -> Model:
+        with names_given([entry["name"] for entry in config["layers"]]):
+            return self._functional(config, path)
+
+    def _functional(self, config: Config, path: str) -> Model:
         operations: dict[str, Operation] = {}
         for entry in config["layers"]:
             operations[entry["name"]] = self.operation(entry, f"{path}{entry['name']}")
@@ -230,6 +235,8 @@ def _resolved(value: Any, calls: dict[str, list[Node]], path: str) -> Any:
     if _is_edge(value):
         name, node_index, tensor_index = value["config"]["keras_history"]
         return calls[name][node_index].outputs[tensor_index]
+    if isinstance(value, dict) and value.get("class_name") == MASK_OF:
+        return _resolved({**value, "class_name": "__keras_tensor__"}, calls, path).mask
     if is_constant(value):
         return decoded(value)
     if isinstance(value, dict) and isinstance(value.get("class_name"), str):

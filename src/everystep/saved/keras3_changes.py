@@ -19,6 +19,7 @@ from everystep.layers.lstm import LSTMCell
 from everystep.layers.simple_rnn import SimpleRNNCell
 from everystep.layers.tensor import Array
 from everystep.models import Model
+from everystep.models.keras2_layers import differs_in_keras3
 from everystep.models.reader import from_serialized
 
 OLD, NEW, FACTOR = "hard_sigmoid_keras2", "hard_sigmoid", 1.2
@@ -30,7 +31,7 @@ def keras3_changes(model: Model) -> list[str]:
     """What `model.save` writes otherwise than it is, for stock Keras 3: a sentence for each layer; often none."""
     if model.beyond_keras():
         return []
-    return [
+    activations = [
         f"layer {path!r}: {argument} {OLD} (Keras 2's hard_sigmoid) becomes {NEW}, its weights multiplied by {FACTOR}"
         if gates is not None
         else f"layer {path!r}: {argument} {OLD} (Keras 2's hard_sigmoid) has no counterpart there; it is written as a "
@@ -38,6 +39,12 @@ def keras3_changes(model: Model) -> list[str]:
         for path, layer in model.flat_layers().items()
         for argument, gates in _old_activations(layer)
     ]
+    masks = [
+        f"layer {path!r}: Keras 3's {layer.kind} {difference}: masked steps may come out otherwise"
+        for path, layer in model.flat_layers().items()
+        if (difference := differs_in_keras3(layer))
+    ]
+    return activations + masks
 
 
 def for_keras3(model: Model) -> Model:

@@ -28,7 +28,7 @@ from everystep.saved.replaced import replaced
 from everystep.saved.safe_hdf5 import check_dataset, find_datasets, open_hdf5
 from everystep.saved.safe_json import parse
 from everystep.saved.safe_zip import read_archive
-from everystep.saved.weight_groups import Group, weight_groups
+from everystep.saved.weight_groups import Group, new_path, weight_groups
 
 ACTIVATIONS = ("activation", "recurrent_activation")  # the arguments that take a function
 FUNCTIONS = {  # of everystep.keras, as Keras writes them
@@ -60,11 +60,11 @@ def read_weights(model: Model, data: bytes, where: str) -> None:
     with open_hdf5(data, where) as file:
         found = find_datasets(file, unread)
         if any("_layer_checkpoint_dependencies" in path for path in found):
-            count = len(found)
-            found = {path.replace("_layer_checkpoint_dependencies", "layers"): each for path, each in found.items()}
-            if len(found) < count:
-                raise FileError("it has weights twice, under layers and under _layer_checkpoint_dependencies")
             groups = list(weight_groups(model, counted_twice=True))
+        renamed = {new_path(path): each for path, each in found.items()}
+        if len(renamed) < len(found):
+            raise FileError("it has weights twice, under their place in Keras 3 and in Keras 2")
+        found = renamed
         wanted = {
             path: (group.layer, name, group.layer.named_weights[name])
             for group in groups

@@ -10,6 +10,7 @@ from everystep.layers.initializers import NAMES as INITIALIZERS
 from everystep.layers.operations import BY_CLASS
 from everystep.layers.operations.constants import CONSTANTS
 from everystep.layers.registered import registered_class
+from everystep.models.keras2_config import MASK_OF
 from everystep.models.reader import FUNCTIONAL, LAYERS, SEQUENTIAL
 
 KNOWN = {
@@ -23,6 +24,7 @@ KNOWN = {
     *(("keras.constraints", kind) for kind in ("MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm")),
     ("keras", "DTypePolicy"),
     (None, "__keras_tensor__"),
+    (None, MASK_OF),
     (None, "__numpy__"),  # an array of numbers, as Rescaling has
 }
 UNREAD = ("compile_config", "build_config")  # of training, and of what the graph says too

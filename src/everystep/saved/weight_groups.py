@@ -8,7 +8,8 @@
     layers/functional/layers/dense/vars/0        a Dense of a model in the model
 
 What is in several places is stored at the first. Keras 2.12 and 2.13 wrote `_layer_checkpoint_dependencies` in the
-place of `layers`, and counted each layer that has weights twice: dense, dense_2, dense_4.
+place of `layers`, and counted each layer that has weights twice: dense, dense_2, dense_4. Attention's projections were
+_query_dense and so on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,16 @@ from everystep.layers.composite import Composite
 from everystep.layers.naming import snake_case
 from everystep.layers.recurrent import Recurrent
 from everystep.models import Model
+
+RENAMED = {
+    "_layer_checkpoint_dependencies": "layers",
+    **{f"_{part}_dense": f"{part}_dense" for part in ("query", "key", "value", "output")},
+}
+
+
+def new_path(path: str) -> str:
+    """Where Keras 3.15 has the weight that is there in an older file."""
+    return "/".join(RENAMED.get(part, part) for part in path.split("/"))
 
 
 class Group(NamedTuple):

@@ -119,6 +119,69 @@ def shapes() -> Any:
     return keras.Model([x, y], [k.PReLU(shared_axes=[1])(last), k.Softmax()(last), again, k.Attention()([x, y])])
 
 
+def masks() -> Any:
+    """Masks that come together, and a decoder that starts from states: equal in Keras 3 once it is told of them."""
+    x, ids, other = k.Input((T, I), name="x"), k.Input((T,), dtype="int32"), k.Input((T,), dtype="int32")
+    seen = k.Masking(0.5)(x)
+    one = k.Embedding(VOCABULARY, I, mask_zero=True)(ids)
+    two = k.Embedding(VOCABULARY, I, mask_zero=True)(other)
+    _, h, c = k.LSTM(H, return_state=True)(one)
+    decoded = k.LSTM(H)(two, initial_state=[h, c])
+    return keras.Model(
+        [x, ids, other],
+        [
+            k.GRU(H)(k.Concatenate()([one, two])),
+            k.GRU(H)(k.Dense(3)(k.Add()([one, x]))),
+            k.LSTM(H, return_sequences=True)(k.Concatenate()([x, k.Average()([two, seen])])),
+            decoded,
+            k.LSTM(H)(seen),
+        ],
+    )
+
+
+def masks_of_keras_2() -> Any:
+    """What Keras 3 computes otherwise: numbers of masked steps, and masks handed on."""
+    ids, other = k.Input((T,), dtype="int32"), k.Input((T,), dtype="int32")
+    one = k.Embedding(VOCABULARY, I, mask_zero=True)(ids)
+    two = k.Embedding(VOCABULARY, I, mask_zero=True)(other)
+    attended = k.MultiHeadAttention(2, 3)(one, two)
+    return keras.Model(
+        [ids, other],
+        [
+            k.Multiply(name="product")([one, two]),
+            k.Maximum(name="largest")([one, two]),
+            k.LSTM(H)(k.Rescaling(2.0, name="scaled")(one)),
+            k.LSTM(H)(k.Reshape((T, I), name="same")(one)),
+            k.GlobalAveragePooling1D()(k.Subtract(name="difference")([one, two])),
+            k.GlobalAveragePooling1D()(two),
+            k.GRU(H)(attended),
+        ],
+    )
+
+
+def more_operations() -> Any:
+    """More functions of TensorFlow, and layers whose configs Keras 3 reads otherwise."""
+    x, ids = k.Input((T, I), name="x"), k.Input((T,), dtype="int32", name="ids")
+    normalize = k.Normalization()
+    normalize.build((None, T, I))
+    y = normalize(x)
+    last = tf.squeeze(y[:, -1:], 1)
+    turned = tf.transpose(y, [0, 2, 1])
+    chosen = tf.where(y > 0, tf.nn.leaky_relu(y), tf.nn.softmax(y))
+    return keras.Model(
+        [x, ids],
+        [
+            tf.matmul(y, turned),
+            tf.stack([last, tf.clip_by_value(last, -0.1, 0.1)], axis=1),
+            tf.reverse(tf.cumsum(chosen, axis=1), [2]),
+            tf.tile(tf.one_hot(ids, VOCABULARY, dtype="float64"), [1, 2, 1]),
+            tf.math.reduce_std(y, 1) + tf.math.softplus(last) + tf.nn.silu(last) * tf.nn.relu6(last),
+            tf.cast(ids, "float64") * tf.math.floormod(y[:, :, 0], 2.0) + y[:, :, 1] // 2.0,
+            k.ThresholdedReLU(0.3)(tf.repeat(y, 2, axis=1)),
+        ],
+    )
+
+
 def gates_of_cudnn() -> Any:
     """What CuDNN's layers compute: the usual functions, the reset gate after the recurrent kernel."""
     x = k.Input((T, I), name="x")
@@ -128,7 +191,10 @@ def gates_of_cudnn() -> Any:
     return keras.Model(x, [h, c, inner(z), k.GRU(H, name="gru_2")(z)])
 
 
-REAL: list[Callable[[], Any]] = [stack, encoder_decoder, shared_and_nested, wrappers, operations, convolutions, shapes]
+REAL: list[Callable[[], Any]] = [
+    *(stack, encoder_decoder, shared_and_nested, wrappers, operations, convolutions, shapes),
+    *(masks, masks_of_keras_2, more_operations),
+]
 
 
 # ---- Older files ----
