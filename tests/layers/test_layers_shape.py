@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from beside_keras import assert_same, pair
+from beside_keras import assert_same, assert_same_model, pair
 from tolerances import assert_close64
 from wide_floats import float64
 
@@ -40,6 +40,31 @@ def test_as_keras(kind: str, options: Any, inputs: Any) -> None:
             assert_close64([ours(inputs)], [np.asarray(theirs(inputs))])
     else:
         assert_same(kind, inputs, **options)
+
+
+@pytest.mark.parametrize("kind", sorted({kind for kind, _, _ in SAME}))
+def test_in_a_file(kind: str, tmp_path: Any) -> None:
+    """Each option, and what an LSTM makes of it, which reads the mask that comes with it.
+
+    Keras's Softmax takes no mask (B,T), and after glu Keras builds an LSTM for twice the features and cannot run it.
+    """
+
+    def build(library: Any) -> Any:
+        inputs, outputs = [], []
+        for own, options, array in SAME:
+            if own == kind:
+                inputs.append(library.Input(array.shape[1:]))
+                masked = library.Masking()(inputs[-1]) if array.ndim == 3 and kind != "Softmax" else inputs[-1]
+                outputs.append(getattr(library, kind)(**options)(masked))
+                if len(outputs[-1].shape) == 3 and options.get("activation") != "glu":
+                    outputs.append(library.LSTM(2)(outputs[-1]))
+        return inputs, outputs
+
+    arrays = [array.astype(np.float32) for own, _, array in SAME if own == kind]
+    arrays = [array if len(array) else np.zeros((B, *array.shape[1:]), np.float32) for array in arrays]
+    for array in (array for array in arrays if array.ndim == 3):
+        array[1, 3:] = 0  # which Masking masks
+    assert_same_model(build, arrays, tmp_path)
 
 
 def test_every_activation_of_keras_has_its_name_here() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from everystep.errors import UnsupportedError
+from everystep.errors import ShapeError, UnsupportedError
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.attention import OneHead
@@ -57,10 +57,15 @@ def time_axes(call: Call, B: int) -> list[bool]:
             return Tensor((B, T, *shape[1:]) if value.timed else shape, value.array.dtype.name, call.name)
 
         inputs, options = filled(stand_in, call.inputs), filled(stand_in, call.options)
-        if isinstance(operation, Layer):
-            outputs = operation.symbolic_call({operation.call_arguments[0]: inputs, **options})
-        else:
-            outputs = operation.symbolic_outputs(*inputs)
+        try:
+            if isinstance(operation, Layer):
+                outputs = operation.symbolic_call({operation.call_arguments[0]: inputs, **options})
+            else:
+                outputs = operation.symbolic_outputs(*inputs)
+        except ShapeError:
+            if not any(value.constant for value in call.values):
+                raise
+            _refuse(call, "it takes a streamed sequence together with a whole one of a given length")
         found.append([tensor.shape for tensor in flatten(outputs)])
     in_time = []
     for a, b in zip(*found, strict=True):
