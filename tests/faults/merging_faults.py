@@ -5,6 +5,7 @@ from __future__ import annotations
 from fault import Fault
 
 MERGING = ("tests/layers/test_layers_merging.py",)
+MASKS = ("tests/models/test_models_tensor_masks.py",)
 ATTENTION = ("tests/layers/test_layers_attention.py",)
 
 MERGING_FAULTS = [
@@ -49,5 +50,26 @@ MERGING_FAULTS = [
         "math.sqrt(self.key_dim)",
         "math.sqrt(self.value_dim)",
         ATTENTION,
+    ),
+    Fault(
+        "masks: MultiHeadAttention leaves them on what it attends with",
+        "src/everystep/models/tensor_masks.py",
+        "self._found.pop(self._key(tensor), None)",
+        "self._found.get(self._key(tensor), None)",
+        MASKS,
+    ),
+    Fault(
+        "masks: calls run as a search meets them, not in Keras's order",
+        "src/everystep/models/graph.py",
+        "self.nodes = sorted(node_depths, key=lambda node: -node_depths[node])",
+        "self.nodes = [*found, *(node for node in node_depths if node not in inside)]",
+        MASKS,
+    ),
+    Fault(
+        "masks: any Permute keeps them",
+        "src/everystep/layers/permute.py",
+        "return self.dims == tuple(range(1, len(self.dims) + 1))",
+        "return bool(self.dims)",
+        MASKS,
     ),
 ]
