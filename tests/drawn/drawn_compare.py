@@ -50,8 +50,8 @@ def random_inputs(model: Any, rng: np.random.Generator, dtype: str = "float64") 
         else:
             x = rng.normal(size=shape).astype(dtype)
             if x.ndim > 2:
-                x[rng.random(shape[:2]) < 0.2] = 0
-                x[rng.random(shape[:2]) < 0.15] = 1.5
+                x[rng.random(shape[:-1]) < 0.2] = 0
+                x[rng.random(shape[:-1]) < 0.15] = 1.5
             arrays.append(x)
     return arrays
 

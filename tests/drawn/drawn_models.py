@@ -154,7 +154,15 @@ class Drawing(Placing):
         if self.again:
             layer, x = self.draw(st.sampled_from(self.again))
             self.hits.add(Hit("structure", "shared layer", ""))
-            self.gave(layer(self.fresh(x.shape[1:])))
+            other = self.perhaps_masked(x.shape[1:])
+            self.took(other)
+            self.gave(layer(other))
+
+    def perhaps_masked(self, shape: Any, dtype: str = "float64") -> Any:
+        """A new Input, or one behind a Masking."""
+        x = self.fresh(shape, dtype)
+        behind = len(shape) == 2 and dtype == "float64" and self.draw(st.booleans())
+        return self.call("Masking", self.options("Masking"), x) if behind else x
 
     def nested(self, target: Hit | None, chain: bool = False) -> None:
         """A model in this one, called once or twice; `chain`: a Sequential."""
@@ -167,7 +175,8 @@ class Drawing(Placing):
         self.hits.add(Hit("structure", f"nested {'Sequential' if chain else 'model'}", ""))
         calls = 1 if inner.stateful else self.draw(st.integers(1, 2))
         for _ in range(calls):
-            arguments = [self.fresh(t.shape[1:], t.dtype) for t in inner.inputs]
+            arguments = [self.perhaps_masked(t.shape[1:], t.dtype) for t in inner.inputs]
+            self.took(*arguments)
             self.gave(model(arguments if len(arguments) > 1 else arguments[0]))
 
     # ---- The whole ----

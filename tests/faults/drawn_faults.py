@@ -29,10 +29,10 @@ DRAWN_FAULTS = [
         _DRAWN,
     ),
     Fault(
-        "drawn: a model in a model drops the masks that come with its inputs",
-        "src/everystep/models/model.py",
-        "masks = [one if other is None else other for one, other in zip(came, given, strict=True)]",
-        "masks = given",
+        "drawn: a step's own mask reaches no layer in TimeDistributed",
+        "src/everystep/layers/time_distributed.py",
+        "takes = mask is not None and mask.ndim > 1 and",
+        "takes = mask is not None and mask.ndim > 2 and",
         _DRAWN,
     ),
 ]
