@@ -19,39 +19,23 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from everystep.engine import Array
-from everystep.errors import DtypeError, GraphError, OptionError, ShapeError, UnsupportedError
-from everystep.layers.checks import converted, dtype_name, policy, require_arrays, require_list, shapes_of
+from everystep.errors import DtypeError, GraphError, OptionError, UnsupportedError
+from everystep.layers.checks import converted, policy, require_arrays, shapes_of
 from everystep.layers.initializers import Initializer
-from everystep.layers.operation import Config, Operation
+from everystep.layers.operation import Config
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor, has_tensor
+from everystep.layers.weighted import Weighted
 
 State = Any  # of one layer; () where it carries nothing
-_WITHOUT_NUMBERS = ContextVar("_WITHOUT_NUMBERS", default=False)
 
 
-@contextmanager
-def without_numbers() -> Iterator[None]:
-    """Layers built meanwhile have weights of the right shape that take no time and no memory: all one zero.
-
-    For a model whose weights come from elsewhere, once their shapes are known.
-    """
-    token = _WITHOUT_NUMBERS.set(True)
-    try:
-        yield
-    finally:
-        _WITHOUT_NUMBERS.reset(token)
-
-
-class Layer(Operation):
+class Layer(Weighted):
     """The base of all layers.
 
     Args:
@@ -69,10 +53,9 @@ class Layer(Operation):
     groups_of_weights: ClassVar[dict[str, str]] = {}  # first part of a weight's name -> its group in Keras's files
     passes_mask: bool = True  # whether compute_mask is to be asked at all
     any_dtype: bool = False  # whether inputs may be of another dtype than the layer
-    own_clock: bool = (
-        False  # whether only some steps complete an output; the state's last array, `fresh` (B) bool, says
-    )
-    # of which rows the newest step did. The others keep the last complete output, NaN before the first: see windows.py
+    # Whether only some steps complete an output; the state's last array, `fresh` (B) bool, says of which rows the
+    # newest step did. The others keep the last complete output, NaN before the first: see windows.py.
+    own_clock: bool = False
     config_names: ClassVar[tuple[str, ...]] = ()  # the arguments, kept as attributes, in the order of Keras's config
 
     def __init__(
@@ -85,17 +68,13 @@ class Layer(Operation):
         input_dim: int | None = None,
         **unknown: Any,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, dtype)
         if unknown:
             raise OptionError(f"{type(self).__name__} has no argument {', '.join(map(repr, unknown))}")
-        self.dtype = dtype_name(self.name, dtype)
         self.trainable = trainable
         self.activity_regularizer = activity_regularizer
         input_shape = input_shape if input_dim is None else (input_dim,)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
-        self.built_shape: Any = None
-        self._weights: dict[str, Array] = {}
-        self.weights_version = 0  # how often set_weights gave it others
 
     # ---- What a layer defines ----
 
@@ -192,83 +171,6 @@ class Layer(Operation):
     def takes_implicit_mask(self, call: dict[str, Any]) -> bool:
         """Whether a call without a mask uses the one that comes with the inputs."""
         return "mask" in self.call_arguments
-
-    # ---- Weights ----
-
-    def add_weight(
-        self, name: str, shape: tuple[int, ...], draw: Callable[[tuple[int, ...], str], Array], dtype: str | None = None
-    ) -> None:
-        """Adds a weight; `draw` gives its first numbers. Its dtype is the layer's unless it is given."""
-        dtype = self.dtype if dtype is None else dtype
-        drawn = not _WITHOUT_NUMBERS.get()
-        self._weights[name] = draw(shape, dtype) if drawn else np.broadcast_to(np.zeros((), dtype), shape)
-
-    @property
-    def built(self) -> bool:
-        return self.built_shape is not None
-
-    @property
-    def named_weights(self) -> dict[str, Array]:
-        """Every weight by name, in Keras's order; read-only views."""
-        views = {name: weight.view() for name, weight in self._weights.items()}
-        for view in views.values():
-            view.flags.writeable = False
-        return views
-
-    @property
-    def weights(self) -> list[Array]:
-        """Every weight, in Keras's order; read-only views."""
-        return list(self.named_weights.values())
-
-    def get_weights(self) -> list[Array]:
-        """Copies of the weights, in Keras's order."""
-        return [weight.copy() for weight in self._weights.values()]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Takes numbers for all weights, in the order of `get_weights`; they are rounded to the layer's dtype.
-
-        Raises:
-            ShapeError: their count or a shape does not fit. DtypeError: they are not real numbers, or no list.
-        """
-        self._require_built("set_weights")
-        require_list(f"layer {self.name!r}", weights)
-        if len(weights) != len(self._weights):
-            raise ShapeError(
-                f"layer {self.name!r} has {len(self._weights)} weights ({', '.join(self._weights) or 'none'}); "
-                f"got {len(weights)}"
-            )
-        taken = {}
-        for (name, old), given in zip(self._weights.items(), weights, strict=True):
-            new = np.asarray(given)
-            if new.shape != old.shape:
-                raise ShapeError(f"layer {self.name!r}: {name} must be of shape {old.shape}; got {new.shape}")
-            if new.dtype.kind not in "biuf":
-                raise DtypeError(f"layer {self.name!r}: {name} must hold real numbers; got {new.dtype}")
-            if old.dtype.kind == "i":  # a count, which is not rounded
-                new = converted(f"layer {self.name!r}: {name}", new, str(old.dtype))
-            taken[name] = np.array(new, old.dtype, order="C")
-        self._weights = taken
-        self.weights_version += 1
-        self.weights_changed()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: all but the weights as the engine has them packed, which are packed again."""
-        state = super().__getstate__()
-        return state | {"_packed": None} if "_packed" in state else state
-
-    def weights_changed(self) -> None:
-        """Called when the weights are new; a layer that keeps them packed packs them again."""
-
-    def count_params(self) -> int:
-        """How many numbers the weights hold."""
-        self._require_built("count_params")
-        return sum(weight.size for weight in self._weights.values())
-
-    def _require_built(self, what: str) -> None:
-        if not self.built:
-            raise GraphError(
-                f"layer {self.name!r} has no weights yet, for {what}: call it on its inputs first, to know their size"
-            )
 
     # ---- Calls ----
 

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from everystep.errors import EverystepError, FileError, GraphError
-from everystep.layers.base import without_numbers
+from everystep.layers.weighted import without_numbers
 from everystep.models import Model
 from everystep.models.keras2_config import is_keras2, keras3_config
 from everystep.models.reader import from_serialized
