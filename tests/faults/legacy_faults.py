@@ -64,4 +64,32 @@ LEGACY_FAULTS = [
         "if False:",
         FILES,
     ),
+    Fault(
+        "Keras 2: masks of merged arrays go together as in Keras 3",
+        "src/everystep/models/keras2_layers.py",
+        'masks.apply("LogicalAnd", a, b)',
+        'masks.apply("LogicalOr", a, b)',
+        FILES,
+    ),
+    Fault(
+        "Keras 2: a layer that starts from states loses its mask",
+        "src/everystep/models/keras2_config.py",
+        'if kwargs.get("initial_state") and "mask" not in kwargs:',
+        "if False:",
+        (*FILES, *CONFIGS),
+    ),
+    Fault(
+        "Keras 2: Rescaling hands masks on",
+        "src/everystep/models/keras2_layers.py",
+        "passes_mask = False",
+        "pass",
+        FILES,
+    ),
+    Fault(
+        "names of masks' functions may be those of a config's layers",
+        "src/everystep/layers/naming.py",
+        "if name not in _given.get():",
+        "if True:",
+        CONFIGS,
+    ),
 ]

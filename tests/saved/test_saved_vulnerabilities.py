@@ -286,3 +286,75 @@ def test_cve_2026_1669_weights_that_lie_in_another_file(files: Files, kind: str)
     files.bait = Bait(files.folder / "secret_2")
     bait = str(files.bait.path)
     files.refused(files.write_h5([], replace), messages[kind], FileError)
+
+
+def test_cve_2026_12570_a_shape_that_the_config_has_too(files: Files) -> None:
+    """1 TiB of weights that were never written, for a layer that is as large as they say."""
+    units = 1 << 36
+
+    def replace(file: h5py.File, path: str) -> None:
+        for name, shape in (("0", (4, units)), ("1", (units,))):
+            if f"{path}/{name}" in file:
+                del file[f"{path}/{name}"]
+            file.create_dataset(f"{path}/{name}", shape, "f4")
+
+    def enlarge(config: Entry) -> None:
+        config["config"]["layers"][-1]["config"]["units"] = units
+
+    files.write_keras(change=enlarge)
+    members = members_of(files.keras)
+    data = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(data, "r+") as file:
+        replace(file, "layers/dense/vars")
+    write(files.keras, members | {"model.weights.h5": data.getvalue()})
+    files.refused(files.keras, r"vars/0' takes \d+ bytes, which the file does not have", FileError)
+
+    def replace_h5(file: h5py.File) -> None:
+        weights = file["model_weights"]
+        weights.attrs["layer_names"] = [b"rec", b"one"]
+        weights.create_group("one").attrs["weight_names"] = [b"0", b"1"]
+        replace(file, "model_weights/one")
+
+    files.bait = Bait(files.folder / "secret_2")
+    dense = {"class_name": "Dense", "config": {"name": "one", "units": units, "dtype": "float32"}}
+    files.refused(files.write_h5([dense], replace_h5), "'model_weights/one/0' takes", FileError)
+
+
+@pytest.mark.parametrize("ending", ["weights.h5", "h5"])
+def test_cve_2026_9335_a_link_in_weights_alone(files: Files, ending: str) -> None:
+    """Keras looked at links where it loaded models, and not in load_weights."""
+    model, path = load_model(files.keras), files.folder / f"weights.{ending}"
+    if ending == "h5":
+        files.write_h5([])
+        path, place = files.h5, "model_weights/rec/rec/lstm_cell/kernel:0"
+    else:
+        model.save_weights(path)
+        place = KERNEL
+    with h5py.File(path, "r+") as file:
+        del file[place]
+        file[place] = h5py.ExternalLink(str(files.bait.path), "/x")
+    before = model.get_weights()
+    with watched(path) as seen, pytest.raises(FileError, match="is a link to elsewhere"):
+        model.load_weights(path)
+    assert not seen
+    assert not files.bait.taken()
+    assert all(np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
+
+
+def test_cve_2026_12481_and_12484_a_config_outside_of_a_file(files: Files) -> None:
+    """`from_config` ran what `load_model` refused: a lambda's code, and a pickled module."""
+    lambda_ = layer("Lambda", function={"class_name": "__lambda__", "config": {"code": bytecode(files.sentinel)}})
+    torch = layer("TorchModuleWrapper", module="keras.src.utils.torch_utils", module_={"pickle": "gASVAA=="})
+    model = load_model(files.keras)
+    everystep.models.model_from_json(model.to_json())  # what is imported the first time
+    for entry in (lambda_, torch):
+        config = model.get_config()
+        config["layers"].append(entry)
+        text = json.dumps({"module": "keras", "class_name": "Sequential", "config": config})
+        with watched(files.keras) as seen:
+            with pytest.raises(UnsupportedError, match=entry["class_name"]):
+                everystep.Sequential.from_config(config)
+            with pytest.raises(UnsupportedError, match=entry["class_name"]):
+                everystep.models.model_from_json(text)
+        assert not seen
+        assert not files.sentinel.exists()
