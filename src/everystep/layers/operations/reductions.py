@@ -6,6 +6,7 @@ numbers that are summed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -39,7 +40,9 @@ def _in_order(ufunc: Any, x: Array, axis: Any, keepdims: bool) -> Array:
     """A ufunc's reduction, number after number along all axes but the kept ones; of none, its identity."""
     gone = axes_in(axis, x.ndim)
     kept = [k for k in range(x.ndim) if k not in gone]
-    rows = x.transpose([*kept, *gone]).reshape(*(x.shape[k] for k in kept), -1)
+    rows = x.transpose([*kept, *gone]).reshape(
+        *(x.shape[k] for k in kept), math.prod(x.shape[k] for k in gone)
+    )  # where there are no numbers, -1 is no size
     if rows.shape[-1]:
         found = ufunc.accumulate(rows, axis=-1, dtype=x.dtype)[..., -1]
     else:
