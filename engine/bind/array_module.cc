@@ -29,13 +29,14 @@ auto* data(const Array& array) {
   return array.is_valid() ? array.data() : nullptr;
 }
 
-// The numbers of each array of a tuple that may be None, as may be what is in it.
+// The numbers of each array of a tuple that may be None, as may be what is in it. Nothing is converted: the numbers are
+// those of the array itself, which the tuple keeps alive.
 template <class Array, class Pointer>
 void data(nb::handle tuple, Pointer (&to)[kMaxStates]) {
   if (tuple.is_none()) return;
   for (size_t s = 0; s < nb::len(tuple); ++s) {
     const nb::object item = tuple[s];
-    to[s] = item.is_none() ? nullptr : nb::cast<Array>(item).data();
+    to[s] = item.is_none() ? nullptr : nb::cast<Array>(item, false).data();
   }
 }
 
@@ -134,7 +135,7 @@ void define_runs(nb::module_& m, Run<Real> (*forward)(Arguments...), const auto&
       const auto take = [&]<std::size_t... k>(std::index_sequence<k...>) {
         const auto one = [&]<class Argument>(std::size_t at, std::type_identity<Argument>) {
           const nb::object value = call[at];
-          return value.is_none() ? Argument{} : nb::cast<Argument>(value);
+          return value.is_none() ? Argument{} : nb::cast<Argument>(value, false);
         };
         return forward(one(k, std::type_identity<Arguments>{})...);
       };
@@ -243,7 +244,9 @@ void define(nb::module_& m) {
 }  // namespace everystep
 
 NB_MODULE(_engine, m) {
-  nb::set_leak_warnings(false);  // a stream that lives as long as the process keeps its bound calls
+  // A stream that lives as long as the process keeps its bound calls. Those of a stream that is gone go with it, as a
+  // test sees: their arrays know nothing of them, so that there is no cycle.
+  nb::set_leak_warnings(false);
   everystep::define<float>(m);
   everystep::define<double>(m);
   m.def("instruction_set", [] { return std::string(everystep::instruction_set()); });
