@@ -164,8 +164,10 @@ def _largest(array: np.ndarray) -> float:
 
 
 def assert_within(ours: list[np.ndarray], theirs: list[np.ndarray], allowed: list[float]) -> None:
-    ours, theirs = finite(ours, theirs)
-    for a, b, most in zip(ours, theirs, allowed, strict=True):
+    for one, other, most in zip(ours, theirs, allowed, strict=True):
+        if most > 1e20:  # where float32 ends, one may be infinite before the other
+            continue
+        (a,), (b,) = finite([one], [other])
         assert float(np.abs(a.astype("float64") - b.astype("float64")).max(initial=0)) <= most
 
 

@@ -141,7 +141,9 @@ class Placing:
             call["mask"] = self.fresh(x.shape[1:] if kind == "Softmax" else x.shape[1:2], "bool")
         if kind == "Softmax" and masked(x):
             reject()
-        T, F = x.shape[1], x.shape[-1]
+        if kind == "Permute" and chosen["dims"] == (1, 2):  # on some of Keras's backends that keeps the mask
+            x = self.with_mask(x, "none")
+        T = x.shape[1]
         made = dict(chosen)
         if kind == "Reshape":
             shapes = {"(-1, 1)": (-1, 1), "(-1, F)": (-1, F), "(F, -1)": (F, -1), "(-1,)": (-1,)}
