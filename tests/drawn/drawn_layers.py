@@ -143,7 +143,7 @@ class Placing:
             reject()
         if kind == "Permute" and chosen["dims"] == (1, 2):  # on some of Keras's backends that keeps the mask
             x = self.with_mask(x, "none")
-        T = x.shape[1]
+        T, F = x.shape[1], x.shape[-1]
         made = dict(chosen)
         if kind == "Reshape":
             shapes = {"(-1, 1)": (-1, 1), "(-1, F)": (-1, F), "(F, -1)": (F, -1), "(-1,)": (-1,)}
