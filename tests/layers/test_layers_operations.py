@@ -92,6 +92,17 @@ def test_what_is_not_known_is_refused() -> None:
         Function("Any", axis="1")(Input((3,)))
     with pytest.raises(OptionError, match=r"takes x1, x2, the first 2 at least; got 1 in order and x3 by keyword"):
         Function("Equal")(Input((3,)), x3=1)
+    with pytest.raises(OptionError, match="there is no operation 'Twirl' here; there are Absolute, "):
+        Function("Twirl")
+    for wrong, came in (
+        (None, "NoneType"),
+        ([1, 2, 3], "list"),
+        ("a", "str"),
+        (1j, "complex"),
+        (np.array(["a"]), "<U1"),
+    ):
+        with pytest.raises(DtypeError, match=rf"\(Add\): an operation takes tensors, arrays .*; got {came}"):
+            Input((3,)) + wrong
     with pytest.raises(ShapeError, match="no axis 3 in an array of 3 axes"):
         Function("Mean", axis=3)(Input((3, 2)))
     with pytest.raises(DtypeError, match="no dtype for uint64, int64 together"):
@@ -122,7 +133,5 @@ def test_calls_of_one_function_are_each_by_itself() -> None:
 
 def test_a_slice_of_too_short_a_sequence_is_refused() -> None:
     x = Input((None, K))
-    with pytest.raises(
-        ShapeError, match=r"\(GetItem\): there is no index -1 along axis 1 of an array of shape"
-    ):
+    with pytest.raises(ShapeError, match=r"\(GetItem\): there is no index -1 along axis 1 of an array of shape"):
         Model(x, x[:, -1]).predict(X[:, :0])

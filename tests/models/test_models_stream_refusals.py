@@ -134,6 +134,8 @@ def test_inputs_without_time() -> None:
 def test_static_inputs_that_do_not_fit() -> None:
     model = Case(encoder_decoder).model
     for static, error, message in (
+        ([1], OptionError, "static must be a dictionary of arrays by inputs' names; got list"),
+        (np.ones(3), OptionError, "static must be a dictionary of arrays by inputs' names; got ndarray"),
         ({"wrong": 1}, OptionError, "has the inputs 'ids', 'target'; static holds some of them.*Got 'wrong'"),
         ({"ids": 1, "target": 1}, OptionError, "by name, and not all"),
         ({"ids": np.zeros((1, 3))}, ShapeError, r"input 'ids': this stream has 2 rows \(batch_size\); got 1"),
@@ -167,7 +169,8 @@ def test_steps_that_do_not_fit_change_nothing() -> None:
         (np.full((B, I), 1e300), DtypeError, "that float32 cannot hold"),
         (np.full((B, I), "x"), DtypeError, "takes float32; got an array of <U1"),
         (None, DtypeError, "takes float32"),
-        ({"wrong": 1}, ShapeError, "has 1 streamed inputs, .*; got a dictionary without"),
+        ({"wrong": 1}, ShapeError, "has 1 streamed input, .*; got a dictionary of 'wrong'"),
+        ({"x": np.zeros((B, I)), "more": 1}, ShapeError, "has 1 streamed input, .*; got a dictionary of 'x', 'more'"),
     ):
         with pytest.raises(error, match=message):
             stream.step(bad)

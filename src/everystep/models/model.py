@@ -200,7 +200,7 @@ class Model(Composite):
         """
         from everystep.models.stream import Stream  # which streams models
 
-        return Stream(self, batch_size, static or {})
+        return Stream(self, batch_size, {} if static is None else static)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bind(args, kwargs)

@@ -44,6 +44,8 @@ class Stream:
         self.batch_size = whole_number(model.name, "batch_size", batch_size)
         self.steps = 0
         names = model.input_names
+        if not isinstance(static, dict):
+            raise OptionError(f"static must be a dictionary of arrays by inputs' names; got {type(static).__name__}")
         unknown = [name for name in static if name not in names]
         if unknown or len(static) == len(names):
             raise OptionError(
@@ -231,14 +233,14 @@ class Stream:
         """
         names = [tensor.history.operation.name for tensor in self._streamed]
         if isinstance(x, dict):
-            missing = [name for name in names if name not in x]
-            parts = [] if missing else [x[name] for name in names]
-            came = f"a dictionary without {', '.join(map(repr, missing))}"
+            parts = [] if x.keys() != set(names) else [x[name] for name in names]
+            came = f"a dictionary of {', '.join(map(repr, x)) or 'nothing'}"
         else:
             parts = list(x) if isinstance(x, (list, tuple)) and len(names) > 1 else [x]
             came = f"{len(parts)}"
         if len(parts) != len(names):
-            raise ShapeError(f"this stream has {len(names)} streamed inputs, {', '.join(map(repr, names))}; got {came}")
+            count = f"{len(names)} streamed input{'s' if len(names) > 1 else ''}"
+            raise ShapeError(f"this stream has {count}, {', '.join(map(repr, names))}; got {came}")
         return [
             self._fitted(part, (*[None] * (axes - 1), *_step_shape(tensor)), tensor)
             for part, tensor in zip(parts, self._streamed, strict=True)

@@ -27,10 +27,12 @@ class Function(Operation):
     Call arguments: those of Keras's operation, tensors, arrays and numbers, in order or by keyword.
 
     Raises:
-        OptionError: an option is unknown.
+        OptionError: the kind or an option is unknown.
     """
 
     def __init__(self, kind: str, name: str | None = None, **options: Any) -> None:
+        if kind not in KINDS:
+            raise OptionError(f"there is no operation {kind!r} here; there are {', '.join(sorted(KINDS))}")
         self._kind = kind
         self.about = KINDS[kind]
         super().__init__(name)

@@ -93,10 +93,11 @@ def number_dtype(*values: Any) -> str:
 
 
 def _dtype_of(value: Any) -> np.dtype[Any]:
-    found: np.dtype[Any] = np.dtype(getattr(value, "dtype", value))
-    if found.name not in DTYPES:
-        raise DtypeError(f"an operation takes {', '.join(DTYPES)}; got {found}")
-    return found
+    found = value if isinstance(value, np.dtype) else getattr(value, "dtype", None)
+    if found is None or str(found) not in DTYPES:
+        came = type(value).__name__ if found is None else found
+        raise DtypeError(f"an operation takes tensors, arrays and numbers, of {', '.join(DTYPES)}; got {came}")
+    return np.dtype(found)
 
 
 def as_dtype(value: Any, dtype: str) -> Array:
