@@ -54,8 +54,8 @@ OPERATION_FAULTS = [
     Fault(
         "operations: an end of a clip that is not given is nan",
         f"{_AT}/elementwise.py",
-        "ends = [None if end is None else as_dtype(end, dtype)",
-        "ends = [as_dtype(end, dtype)",
+        "[None if end is None else as_dtype(end, dtype)",
+        "[as_dtype(end, dtype)",
         _FILES,
     ),
     Fault(
