@@ -92,4 +92,11 @@ LEGACY_FAULTS = [
         "if True:",
         CONFIGS,
     ),
+    Fault(
+        "strings of HDF5 attributes that share data are all read",
+        "src/everystep/saved/safe_hdf5.py",
+        "if self._left < 0:",
+        "if False:",
+        ("tests/saved/test_saved_safe_hdf5.py",),
+    ),
 ]

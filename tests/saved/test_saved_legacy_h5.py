@@ -236,6 +236,11 @@ def many_strings(file: h5py.File) -> None:
     file.attrs["backend"] = "b" * 300_000
 
 
+def long_path(file: h5py.File) -> None:
+    """Each object in it would repeat that: many of them, far more memory than the file has."""
+    file["model_weights"].create_group("g" * 5_000)
+
+
 def list_twice(file: h5py.File) -> None:
     group = file["model_weights/dense_1"]
     group.attrs["weight_names"] = np.array([b"dense_1/kernel:0", b"dense_1/kernel:0"])
@@ -255,6 +260,7 @@ def list_twice(file: h5py.File) -> None:
         (lambda file: file["model_weights"].attrs.__delitem__("layer_names"), FileError, "has no 'layer_names'"),
         (lambda file: file["model_weights"].attrs.__setitem__("layer_names", [1, 2]), FileError, "must be a string or"),
         (many_strings, FileError, "may come to more than"),
+        (long_path, FileError, "or a path longer than 4096"),
         (replace_first(lambda file: None), FileError, "which a weight_names lists"),
         (
             replace_first(lambda file: file.__setitem__(FIRST, h5py.SoftLink("/model_weights"))),
@@ -279,7 +285,7 @@ def list_twice(file: h5py.File) -> None:
         (replace_first(lambda file: file.create_dataset(FIRST, (3, 2), "f8")), FileError, "the file does not have"),
         (replace_first(lambda file: file.create_dataset(FIRST, data=np.ones((3, 2), "f4"))), FileError, "be float64"),
         (lambda file: file.__setitem__("model_weights/lstm_1/more", np.ones(2)), FileError, "no weight_names lists"),
-        (list_twice, FileError, "or lists twice"),
+        (list_twice, FileError, "which a weight_names lists twice"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_what_it_says(

@@ -14,7 +14,6 @@ converted as it is read, by `cudnn_weights`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -29,11 +28,10 @@ from everystep.models import Model
 from everystep.saved.build import built_model
 from everystep.saved.cudnn_weights import cudnn_bias, from_cudnn
 from everystep.saved.safe_hdf5 import (
+    Strings,
     check_dataset,
     find_datasets,
-    longest_string,
     open_hdf5,
-    read_strings,
     refuse_indirect,
 )
 from everystep.saved.safe_json import parse
@@ -58,8 +56,8 @@ def load_legacy_h5(data: bytes, where: str) -> Model:
         UnsupportedError: a layer, by its path, or an option, is not supported.
     """
     with open_hdf5(data, where) as file:
-        longest = longest_string(data)
-        text = read_strings(file, "model_config", longest)
+        strings = Strings(data)
+        text = strings.of(file, "model_config")
         if text is None:
             if is_legacy(file) or "layers" in file or "_layer_checkpoint_dependencies" in file:
                 raise FileError(
@@ -68,7 +66,7 @@ def load_legacy_h5(data: bytes, where: str) -> Model:
                 )
             raise FileError("it has no model_config: it is not a file that Keras saved a model in")
         config = parse(_one(text, "model_config").encode(), f"model_config of {where}")
-        version = _version(file, longest)
+        version = _version(file, strings)
     model = built_model(config, version, f"model_config of {where}")
     load_legacy_weights(model, data, where, by_name=False)
     return model
@@ -95,7 +93,7 @@ def load_legacy_weights(model: Model, data: bytes, where: str, by_name: bool) ->
         root = "model_weights" if "model_weights" in file else ""
         skipped = {"optimizer_weights", f"{root}/{TOP}".lstrip("/")}
         datasets = find_datasets(file, skipped)
-        stored = _stored(file, root, datasets, longest_string(data))
+        stored = _stored(file, root, datasets, Strings(data))
         wanted: list[tuple[Layer, dict[str, tuple[str, h5py.Dataset]]]] = []
         for layer, paths in _matched(model, stored, by_name):
             for inner, names in _placed(layer, paths):
@@ -115,10 +113,10 @@ def load_legacy_weights(model: Model, data: bytes, where: str, by_name: bool) ->
         layer.set_weights([arrays[name] for name in layer.named_weights])
 
 
-def _version(file: h5py.File, longest: int) -> str:
+def _version(file: h5py.File, strings: Strings) -> str:
     """The Keras that wrote it; files without are Keras 1's."""
     for group in (file, file.get("model_weights", file)):
-        version = read_strings(group, "keras_version", longest)
+        version = strings.of(group, "keras_version")
         if version is not None:
             return _one(version, "keras_version")
     return "1"
@@ -130,14 +128,14 @@ def _one(strings: list[str], name: str) -> str:
     return strings[0]
 
 
-def _names(group: h5py.Group, name: str, longest: int) -> list[str]:
+def _names(group: h5py.Group, name: str, strings: Strings) -> list[str]:
     """The names in an attribute, or in its pieces."""
-    whole = read_strings(group, name, longest)
+    whole = strings.of(group, name)
     if whole is not None:
         return whole
     names: list[str] = []
     number = 0
-    while (piece := read_strings(group, f"{name}{number}", longest)) is not None:
+    while (piece := strings.of(group, f"{name}{number}")) is not None:
         names += piece
         number += 1
     if not number:
@@ -145,22 +143,27 @@ def _names(group: h5py.Group, name: str, longest: int) -> list[str]:
     return names
 
 
-def _stored(file: h5py.File, root: str, datasets: dict[str, Any], longest: int) -> dict[str, list[str]]:
+def _stored(file: h5py.File, root: str, datasets: dict[str, Any], strings: Strings) -> dict[str, list[str]]:
     """Each layer of the file that has weights -> the paths of its datasets, in order; every dataset is one's."""
     top = file[root] if root else file
     stored: dict[str, list[str]] = {}
-    for name in _names(top, "layer_names", longest):
+    unlisted = set(datasets)
+    for name in _names(top, "layer_names", strings):
         group = top.get(name) if not name.startswith("/") else None
         if not isinstance(group, h5py.Group) or name in stored:
             raise FileError(f"layer_names has {name!r}, which is no group of {top.name!r}, or is there twice")
         here = f"{root}/{name}".lstrip("/")
-        stored[name] = [f"{here}/{weight}" for weight in _names(group, "weight_names", longest)]
-    listed = Counter(path for paths in stored.values() for path in paths)
-    for path in listed:
-        if path not in datasets:
-            raise FileError(f"it has no {path!r}, which a weight_names lists")
-    for extra in [*(path for path in datasets if path not in listed), *(path for path in listed if listed[path] > 1)]:
-        raise FileError(f"it has {extra!r}, which no weight_names lists, or lists twice")
+        stored[name] = []
+        for weight in _names(group, "weight_names", strings):
+            path = f"{here}/{weight}"  # checked at once: no more of them are kept than there are datasets
+            if path not in datasets:
+                raise FileError(f"it has no {path[:200]!r}, which a weight_names lists")
+            if path not in unlisted:
+                raise FileError(f"it has {path!r}, which a weight_names lists twice")
+            unlisted.remove(path)
+            stored[name].append(path)
+    if unlisted:
+        raise FileError(f"it has {min(unlisted)!r}, which no weight_names lists")
     return {name: paths for name, paths in stored.items() if paths}
 
 

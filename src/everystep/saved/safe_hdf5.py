@@ -15,7 +15,7 @@ import numpy as np
 
 from everystep.errors import EverystepError, FileError
 
-OBJECTS, DEPTH = 30_000, 64  # the most that a file may have
+OBJECTS, DEPTH, LENGTH = 30_000, 64, 4096  # the most that a file may have, and of letters in a path
 STRINGS = 1 << 29  # the most bytes that an attribute's strings may come to
 REPACK = "h5repack -f NONE -l CONTI makes it so"
 
@@ -51,8 +51,11 @@ def find_datasets(file: h5py.File, skipped: Set[str] = frozenset()) -> dict[str,
         for name in group:
             here = f"{path}/{name}".lstrip("/")
             count += 1
-            if count > OBJECTS or here.count("/") > DEPTH:
-                raise FileError(f"it has more than {OBJECTS} objects, or deeper than {DEPTH}, at {here[:200]!r}")
+            if count > OBJECTS or here.count("/") > DEPTH or len(here) > LENGTH:
+                raise FileError(
+                    f"it has more than {OBJECTS} objects, or deeper than {DEPTH}, or a path longer than {LENGTH}, at "
+                    f"{here[:200]!r}"
+                )
             if here in skipped:
                 continue
             link = group.get(name, getlink=True)
@@ -68,33 +71,42 @@ def find_datasets(file: h5py.File, skipped: Set[str] = frozenset()) -> dict[str,
     return found
 
 
-def read_strings(group: h5py.Group, name: str, longest: int) -> list[str] | None:
-    """The strings of an attribute, one or a list of them; None: it has no such attribute.
+class Strings:
+    """The strings in the attributes of a file.
 
-    Strings of variable length lie in heaps, and many may be one and the same there: what they come to is bounded by
-    their number and the longest that there can be, before any is read.
-
-    Args:
-        longest: of the file, from `longest_string`.
-
-    Raises:
-        FileError: they are no strings in UTF-8, or could come to more than `STRINGS` bytes.
+    Strings of variable length lie in heaps, and many may be one and the same there. So what an attribute's strings may
+    come to is bounded by their number and the longest that there can be, before any is read; and all that are read
+    come to no more than the file has, where none is there twice.
     """
-    if name not in group.attrs:
-        return None
-    where = f"attribute {name!r} of {group.name!r}"
-    found = group.attrs.get_id(name)
-    space = found.get_space()
-    if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_npoints() == 0:
-        return []
-    count, kind = space.get_simple_extent_npoints(), found.get_type()
-    if kind.get_class() != h5py.h5t.STRING or len(found.shape) > 1 or count > OBJECTS:
-        raise FileError(f"{where} must be a string or a list of at most {OBJECTS}; it is {count} of {found.dtype}")
-    each = longest if kind.is_variable_str() else kind.get_size()
-    if count * each > STRINGS:
-        raise FileError(f"{where}: {count} strings of up to {each} bytes may come to more than {STRINGS}")
-    strings = np.asarray(group.attrs[name]).reshape(-1).tolist()
-    return [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in strings]
+
+    def __init__(self, data: bytes) -> None:
+        self._longest, self._left = longest_string(data), len(data)
+
+    def of(self, group: h5py.Group, name: str) -> list[str] | None:
+        """Those of an attribute, one or a list of them; None: it has no such attribute.
+
+        Raises:
+            FileError: they are no strings in UTF-8, could come to more than `STRINGS` bytes, or share data.
+        """
+        if name not in group.attrs:
+            return None
+        where = f"attribute {name!r} of {group.name!r}"
+        found = group.attrs.get_id(name)
+        space = found.get_space()
+        if space.get_simple_extent_type() == h5py.h5s.NULL or space.get_simple_extent_npoints() == 0:
+            return []
+        count, kind = space.get_simple_extent_npoints(), found.get_type()
+        if kind.get_class() != h5py.h5t.STRING or len(found.shape) > 1 or count > OBJECTS:
+            raise FileError(f"{where} must be a string or a list of at most {OBJECTS}; it is {count} of {found.dtype}")
+        each = self._longest if kind.is_variable_str() else kind.get_size()
+        if count * each > STRINGS:
+            raise FileError(f"{where}: {count} strings of up to {each} bytes may come to more than {STRINGS}")
+        read = np.asarray(group.attrs[name]).reshape(-1).tolist()
+        strings = [one.decode("utf-8") if isinstance(one, bytes) else str(one) for one in read]
+        self._left -= sum(map(len, strings))
+        if self._left < 0:
+            raise FileError(f"{where}: the strings read so far are more than the file holds: they share data")
+        return strings
 
 
 def longest_string(data: bytes) -> int:
