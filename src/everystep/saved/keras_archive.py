@@ -61,10 +61,13 @@ def read_weights(model: Model, data: bytes, where: str) -> None:
         found = find_datasets(file, unread)
         if any("_layer_checkpoint_dependencies" in path for path in found):
             groups = list(weight_groups(model, counted_twice=True))
-        renamed = {new_path(path): each for path, each in found.items()}
-        if len(renamed) < len(found):
-            raise FileError("it has weights twice, under their place in Keras 3 and in Keras 2")
-        found = renamed
+        renamed = {new_path(path): path for path in found}
+        for path in found:
+            if renamed[new_path(path)] != path:
+                raise FileError(
+                    f"it has {path!r} twice: {renamed[new_path(path)]!r} is the same place in another Keras"
+                )
+        found = {new: found[path] for new, path in renamed.items()}
         wanted = {
             path: (group.layer, name, group.layer.named_weights[name])
             for group in groups
