@@ -40,14 +40,7 @@ def mutated(data: bytes, choices: Choices) -> bytes:
             opened.visit(names.append)
             if names:
                 change(opened, choices.one_of(names), names, choices)
-    except (
-        OSError,
-        AttributeError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ):  # damaged before, or not to be had: stays as it is
+    except IMPOSSIBLE:  # damaged before, or not to be had: stays as it is
         return data
     return file.getvalue()
 
