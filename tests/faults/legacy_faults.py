@@ -66,7 +66,7 @@ LEGACY_FAULTS = [
     ),
     Fault(
         "Keras 2: masks of merged arrays go together as in Keras 3",
-        "src/everystep/models/keras2_layers.py",
+        "src/everystep/layers/keras2.py",
         'masks.apply("LogicalAnd", a, b)',
         'masks.apply("LogicalOr", a, b)',
         FILES,
@@ -80,7 +80,7 @@ LEGACY_FAULTS = [
     ),
     Fault(
         "Keras 2: Rescaling hands masks on",
-        "src/everystep/models/keras2_layers.py",
+        "src/everystep/layers/keras2.py",
         "passes_mask = False",
         "pass",
         FILES,

@@ -281,3 +281,12 @@ def test_a_layer_that_starts_from_states_keeps_the_mask() -> None:
         gru, found = model.get_layer("gru"), model.predict([x, h])
         np.testing.assert_array_equal(found, gru(x[:, :3], initial_state=[h]))
         assert np.all(found != gru(x, initial_state=[h]))
+
+
+def test_a_function_as_tf_keras_2_0_to_2_3_wrote_it() -> None:
+    node = layer(
+        "TensorFlowOpLayer", "tf_op_layer_mul", [["x", 0, 0, {}]], node_def="name: 'mul'", constants={"1": 2.0}
+    )
+    message = "'tf_op_layer_mul' is a TensorFlowOpLayer .*: tf.keras 2.0 to 2.3 wrote .* and save it anew"
+    with pytest.raises(UnsupportedError, match=message):
+        from_serialized(keras3_config(functional(node, outputs=[["tf_op_layer_mul", 0, 0]]), "2.2.4-tf"))

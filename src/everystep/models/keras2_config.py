@@ -14,8 +14,8 @@ from typing import Any
 
 from everystep.errors import FileError, UnsupportedError
 from everystep.layers.initializers import NAMES as INITIALIZERS
+from everystep.layers.keras2 import KERAS2, MODULE
 from everystep.layers.operation import Config
-from everystep.models.keras2_layers import KERAS2, MODULE
 from everystep.models.keras2_operations import OPERATIONS, operation
 
 FUNCTIONAL = ("Model", "Functional")

@@ -13,6 +13,7 @@ from everystep import layers
 from everystep.errors import EverystepError, GraphError, OptionError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.composite import Composite
+from everystep.layers.keras2 import KERAS2, MODULE
 from everystep.layers.naming import names_given, with_article
 from everystep.layers.operation import Config, Operation
 from everystep.layers.operations import BY_CLASS, KINDS, Function
@@ -21,7 +22,6 @@ from everystep.layers.refused import ConvLSTM, reason_against
 from everystep.layers.registered import registered_class
 from everystep.layers.tensor import Node, Tensor
 from everystep.models.keras2_config import MASK_OF, is_keras2, keras3_config
-from everystep.models.keras2_layers import KERAS2, MODULE
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
 

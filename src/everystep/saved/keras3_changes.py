@@ -15,11 +15,11 @@ from everystep.layers import Conv1D, Dense, SeparableConv1D
 from everystep.layers.base import Layer
 from everystep.layers.cell import Cell
 from everystep.layers.gru import GRUCell
+from everystep.layers.keras2 import differs_in_keras3
 from everystep.layers.lstm import LSTMCell
 from everystep.layers.simple_rnn import SimpleRNNCell
 from everystep.layers.tensor import Array
 from everystep.models import Model
-from everystep.models.keras2_layers import differs_in_keras3
 from everystep.models.reader import from_serialized
 
 OLD, NEW, FACTOR = "hard_sigmoid_keras2", "hard_sigmoid", 1.2
