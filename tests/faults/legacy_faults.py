@@ -17,7 +17,7 @@ LEGACY_FAULTS = [
     ),
     Fault(
         "Keras 2: the calls of an inner model are counted from 0",
-        "src/everystep/models/keras2_config.py",
+        "src/everystep/models/keras2_calls.py",
         "min(lowest.get(name, 0), 1) if kind in inner else 0",
         "0",
         FILES,
@@ -73,7 +73,7 @@ LEGACY_FAULTS = [
     ),
     Fault(
         "Keras 2: a layer that starts from states loses its mask",
-        "src/everystep/models/keras2_config.py",
+        "src/everystep/models/keras2_calls.py",
         'if kwargs.get("initial_state") and "mask" not in kwargs:',
         "if False:",
         (*FILES, *CONFIGS),

@@ -37,8 +37,8 @@ REASONS: dict[str, str] = {
     "Discretization": NUMBERS,
     "CategoryEncoding": NUMBERS,
     "FeatureSpace": LOOKUP,
-    "TensorFlowOpLayer": "tf.keras 2.0 to 2.3 wrote a function of TensorFlow so, as a node of its graph. Build the model "
-    "with tf.keras 2.4 to 2.15, or tf_keras, give it the weights of this file by load_weights, and save it anew",
+    "TensorFlowOpLayer": "tf.keras 2.0 to 2.3 wrote a function of TensorFlow so, as a node of its graph. Build the "
+    "model with tf.keras 2.4 to 2.15, or tf_keras, give it the weights of this file by load_weights, and save it anew",
 }
 
 

@@ -9,19 +9,17 @@ and a GRU reset its state before the recurrent kernel unless told otherwise.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 from everystep.errors import FileError, UnsupportedError
 from everystep.layers.initializers import NAMES as INITIALIZERS
 from everystep.layers.keras2 import KERAS2, MODULE
 from everystep.layers.operation import Config
+from everystep.models.keras2_calls import FUNCTIONAL, converted_call, entry_name, first_calls, is_reference, with_states
 from everystep.models.keras2_operations import OPERATIONS, operation
 
-FUNCTIONAL = ("Model", "Functional")
 CELLS = ("LSTMCell", "GRUCell", "SimpleRNNCell")
 CUDNN = {"CuDNNLSTM": "LSTM", "CuDNNGRU": "GRU"}
-MASK_OF = "__mask_of__"  # in the place of a tensor of a call: that tensor's mask, if it has one
 RENAMED = {**CUDNN, "ThresholdedReLU": "ReLU"}
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", *CUDNN)
 GATED = ("LSTM", "GRU", "LSTMCell", "GRUCell")
@@ -159,9 +157,9 @@ class _Converter:
             if key.endswith(ending) and isinstance(value, dict):
                 return _named(module, value)
         if key in ("layer", "cell", "backward_layer") and isinstance(value, dict):
-            return self.entry(value, f"{path}/{_name(value)}")
+            return self.entry(value, f"{path}/{entry_name(value)}")
         if key == "cells" and isinstance(value, list):
-            return [self.entry(one, f"{path}/{_name(one)}") for one in value]
+            return [self.entry(one, f"{path}/{entry_name(one)}") for one in value]
         return value
 
     def _activation(self, value: Any) -> Any:
@@ -178,11 +176,11 @@ class _Converter:
         entries = config["layers"]
         first: Config = entries[0] if entries else {"class_name": "InputLayer", "config": {}}
         shape = first["config"].get("batch_input_shape") if isinstance(first["config"], dict) else None
-        made = [self.entry(entry, _join(path, name, _name(entry))) for entry in entries]
+        made = [self.entry(entry, _join(path, name, entry_name(entry))) for entry in entries]
         if shape is not None and first["class_name"] != "InputLayer":
             dtype = first["config"].get("dtype", "float32")
             dtype = dtype if isinstance(dtype, str) else made[0]["config"]["dtype"]
-            given = {"batch_shape": shape, "dtype": dtype, "name": f"{_name(first)}_input"}
+            given = {"batch_shape": shape, "dtype": dtype, "name": f"{entry_name(first)}_input"}
             made.insert(0, _of("keras.layers", "InputLayer", given))
         found = {"name": name, "layers": made, "trainable": config.get("trainable", True)}
         has_input = made and made[0]["class_name"] == "InputLayer"
@@ -194,11 +192,11 @@ class _Converter:
         """A functional model, with its calls."""
         entries = config["layers"]
         inside = _join(path, config.get("name"))
-        firsts = _first_calls(config)
+        firsts = first_calls(config)
         made = []
         for entry in entries:
-            name = entry.get("name", _name(entry))
-            calls = [_call(call, firsts, name) for call in entry["inbound_nodes"]]
+            name = entry.get("name", entry_name(entry))
+            calls = [converted_call(call, firsts, name) for call in entry["inbound_nodes"]]
             if entry["class_name"] in OPERATIONS:
                 made.append(operation(entry, name, calls, _join(inside, name)))
                 continue
@@ -206,14 +204,14 @@ class _Converter:
             if isinstance(one["config"], dict):
                 one["config"]["name"] = name
             if entry["class_name"] in RECURRENT:
-                calls = [_with_states(call) for call in calls]
+                calls = [with_states(call) for call in calls]
             made.append({**one, "name": name, "inbound_nodes": calls})
         functional = {entry["name"] for entry in made if entry["class_name"] == "Functional"}
 
         def ends(structure: Any) -> Any:
             if isinstance(structure, dict):
                 return {key: ends(value) for key, value in structure.items()}
-            if _is_reference(structure, firsts):
+            if is_reference(structure, firsts):
                 name, index, tensor = structure[:3]  # Keras 3 counts an inner functional model's from 1 here
                 return [name, index - firsts[name] + int(name in functional), tensor]
             return [ends(one) for one in structure]
@@ -245,84 +243,5 @@ def _named(module: str, value: Config) -> Config:
     return _of(module, kind, config)
 
 
-def _name(entry: Any) -> str:
-    config = entry.get("config") if isinstance(entry, dict) else None
-    return str(config.get("name") if isinstance(config, dict) else dict(entry).get("name"))
-
-
 def _join(*parts: Any) -> str:
     return "/".join(str(part) for part in parts if part)
-
-
-# ---- Calls ----
-
-
-def _is_reference(value: Any, names: Any) -> bool:
-    """Whether it is [layer, call, tensor], maybe with keywords after it."""
-    if not isinstance(value, list) or len(value) not in (3, 4) or not isinstance(value[0], str):
-        return False
-    return value[0] in names and all(isinstance(one, int) and not isinstance(one, bool) for one in value[1:3])
-
-
-def _references(value: Any, names: Any) -> Iterator[tuple[str, int]]:
-    if _is_reference(value, names):
-        yield value[0], value[1]
-        value = value[3:]
-    if isinstance(value, (list, dict)):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _references(inner, names)
-
-
-def _first_calls(config: Config) -> dict[str, int]:
-    """Each layer -> the number of its first call: an inner model's calls were counted from 1, after its making."""
-    names = {entry.get("name", _name(entry)): entry["class_name"] for entry in config["layers"]}
-    ends = [config["input_layers"], config["output_layers"]]
-    lowest: dict[str, int] = {}
-    for name, index in _references([*(entry["inbound_nodes"] for entry in config["layers"]), *ends], names):
-        lowest[name] = min(index, lowest.get(name, index))
-    inner = (*FUNCTIONAL, "Sequential")
-    return {name: min(lowest.get(name, 0), 1) if kind in inner else 0 for name, kind in names.items()}
-
-
-def _edge(reference: list[Any], firsts: dict[str, int]) -> Config:
-    name, index, tensor = reference[:3]
-    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, index - firsts[name], tensor]}}
-
-
-def _call(call: Any, firsts: dict[str, int], name: str) -> Config:
-    """{"args", "kwargs"} of a call; args holds one tensor, or a list of them."""
-    if isinstance(call, dict):  # Keras 3's
-        return call
-    single = _is_reference(call, firsts) or (len(call) == 4 and call[0] == "_CONSTANT_VALUE")
-    kwargs: Config = {}
-    tensors = []
-    for one in [call] if single else call:
-        if one[0] == "_CONSTANT_VALUE":
-            tensors.append(one[2])
-        elif _is_reference(one, firsts):
-            tensors.append(_edge(one, firsts))
-        else:
-            raise FileError(f"a call of layer {name!r} refers to {one[:3]!r}, which the model does not have")
-        kwargs |= one[3] if len(one) > 3 and one[3] else {}
-    kwargs = {key: _keyword(value, firsts) for key, value in kwargs.items() if value is not None and key != "training"}
-    # Written as a list of one is also what a layer called on one tensor is.
-    return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
-
-
-def _keyword(value: Any, firsts: dict[str, int]) -> Any:
-    if _is_reference(value, firsts):
-        return _edge(value, firsts)
-    if isinstance(value, dict):
-        return {key: _keyword(inner, firsts) for key, inner in value.items()}
-    return [_keyword(inner, firsts) for inner in value] if isinstance(value, list) else value
-
-
-def _with_states(call: Config) -> Config:
-    """A recurrent layer's call, whose inputs after the first are states; beside those, Keras 3 asks for the mask."""
-    (inputs,) = call["args"]
-    kwargs = call["kwargs"]
-    if isinstance(inputs, list):
-        inputs, kwargs = inputs[0], {"initial_state": inputs[1:], **kwargs}
-    if kwargs.get("initial_state") and "mask" not in kwargs:
-        kwargs = {**kwargs, "mask": {**inputs, "class_name": MASK_OF}}
-    return {"args": [inputs], "kwargs": kwargs}

@@ -21,7 +21,8 @@ from everystep.layers.operations.constants import decoded, is_constant
 from everystep.layers.refused import ConvLSTM, reason_against
 from everystep.layers.registered import registered_class
 from everystep.layers.tensor import Node, Tensor
-from everystep.models.keras2_config import MASK_OF, is_keras2, keras3_config
+from everystep.models.keras2_calls import MASK_OF
+from everystep.models.keras2_config import is_keras2, keras3_config
 from everystep.models.model import Model
 from everystep.models.sequential import Sequential
 

@@ -10,7 +10,7 @@ from everystep.layers.initializers import NAMES as INITIALIZERS
 from everystep.layers.operations import BY_CLASS
 from everystep.layers.operations.constants import CONSTANTS
 from everystep.layers.registered import registered_class
-from everystep.models.keras2_config import MASK_OF
+from everystep.models.keras2_calls import MASK_OF
 from everystep.models.reader import FUNCTIONAL, LAYERS, SEQUENTIAL
 
 KNOWN = {
