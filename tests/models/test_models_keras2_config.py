@@ -224,7 +224,7 @@ def test_functions_that_are_refused(function: str, kwargs: Any, message: str) ->
 
 def test_a_call_of_what_is_not_there() -> None:
     entry = functional(layer("Dense", "d", [["nowhere", 0, 0, {}]], units=2), outputs=[["d", 0, 0]])
-    with pytest.raises(FileError, match="a call of layer 'd' refers to .'nowhere', 0, 0., which"):
+    with pytest.raises(FileError, match=r"a call of layer 'd' refers to .'nowhere', 0, 0., which"):
         keras3_config(entry, "2.8.0")
 
 
