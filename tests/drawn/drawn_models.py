@@ -154,14 +154,14 @@ class Drawing(Placing):
         if self.again:
             layer, x = self.draw(st.sampled_from(self.again))
             self.hits.add(Hit("structure", "shared layer", ""))
-            other = self.perhaps_masked(x.shape[1:])
+            other = self.perhaps_masked(layer, x.shape[1:])
             self.took(other)
             self.gave(layer(other))
 
-    def perhaps_masked(self, shape: Any, dtype: str = "float64") -> Any:
-        """A new Input, or one behind a Masking."""
+    def perhaps_masked(self, layer: Any, shape: Any, dtype: str = "float64") -> Any:
+        """A new Input for a layer, or one behind a Masking."""
         x = self.fresh(shape, dtype)
-        behind = len(shape) == 2 and dtype == "float64" and self.draw(st.booleans())
+        behind = len(shape) == 2 and dtype == "float64" and not moves_nothing(layer) and self.draw(st.booleans())
         return self.call("Masking", self.options("Masking"), x) if behind else x
 
     def nested(self, target: Hit | None, chain: bool = False) -> None:
@@ -175,7 +175,7 @@ class Drawing(Placing):
         self.hits.add(Hit("structure", f"nested {'Sequential' if chain else 'model'}", ""))
         calls = 1 if inner.stateful else self.draw(st.integers(1, 2))
         for _ in range(calls):
-            arguments = [self.perhaps_masked(t.shape[1:], t.dtype) for t in inner.inputs]
+            arguments = [self.perhaps_masked(model, t.shape[1:], t.dtype) for t in inner.inputs]
             self.took(*arguments)
             self.gave(model(arguments if len(arguments) > 1 else arguments[0]))
 
@@ -187,6 +187,11 @@ class Drawing(Placing):
             return keras.Sequential([keras.Input(batch_shape=x.shape, dtype=x.dtype), *self.layers])
         outputs = [tensor for tensor in self.results if id(tensor) not in self.taken]
         return keras.Model(*(some if len(some) > 1 else some[0] for some in (self.inputs, outputs)))
+
+
+def moves_nothing(layer: Any) -> bool:
+    """Whether there is a Permute that moves nothing: Keras's backends differ in whether it keeps a mask."""
+    return any(isinstance(one, keras.layers.Permute) and one.dims == (1, 2) for one in layer._flatten_layers())
 
 
 @st.composite
