@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -43,3 +44,30 @@ def test_strings_that_do_not_share_are_all_read(tmp_path: Path) -> None:
         assert strings.of(file, "many") == ["a" * 30] * 100
         assert strings.of(file, "none") == []
         assert strings.of(file, "missing") is None
+
+
+def test_free_space_of_no_size_among_strings() -> None:
+    """Found by fuzzing: HDF5 never came back from reading the attribute."""
+    data = bytearray(in_heap("x" * 100))
+    heap = data.index(b"GCOL")
+    free = heap + 16 + 16 + 104  # behind the heap's own header, the string's, and the string, filled up to 8 bytes
+    assert struct.unpack_from("<HxxxxxxQ", data, free) == (0, 4096 - (free - heap))
+    struct.pack_into("<Q", data, free + 8, 0)
+    with pytest.raises(FileError, match="free space of no size"):
+        Strings(bytes(data))
+
+
+def test_collections_of_strings_that_lie_over_one_another() -> None:
+    """Each is gone through, so that together they could take time without bound."""
+    heap, string = (b"GCOL\x01\0\0\0", 1 << 20), (b"\x01\0\0\0\0\0\0\0", 16)
+    data = in_heap("x") + b"".join(struct.pack("<8sQ", *each) for each in (string, heap)) * 5000
+    with pytest.raises(FileError, match="lie over one another"):
+        Strings(data)
+
+
+def in_heap(text: str) -> bytes:
+    """A file with this as an attribute of variable length."""
+    made = io.BytesIO()
+    with h5py.File(made, "w") as file:
+        file.attrs.create("it", text, dtype=h5py.string_dtype())
+    return made.getvalue()

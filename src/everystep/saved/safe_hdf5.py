@@ -17,6 +17,7 @@ from everystep.errors import EverystepError, FileError
 
 OBJECTS, DEPTH, LENGTH = 30_000, 64, 4096  # the most that a file may have, and of letters in a path
 STRINGS = 1 << 29  # the most bytes that an attribute's strings may come to
+SMALLEST_HEAP = 4096  # bytes, of a collection of strings of variable length
 REPACK = "h5repack -f NONE -l CONTI makes it so"
 
 
@@ -110,12 +111,40 @@ class Strings:
 
 
 def longest_string(data: bytes) -> int:
-    """No string of variable length in a file is longer: each collection of strings says its size."""
-    largest, at = 0, data.find(b"GCOL")
+    """No string of variable length in a file is longer: each collection of strings says its size.
+
+    Raises:
+        FileError: HDF5 would not come to an end with a collection, or they lie over one another.
+    """
+    largest, objects, at = 0, 0, data.find(b"GCOL")
     while at >= 0:
-        largest = max(largest, int.from_bytes(data[at + 8 : at + 16], "little"))
+        size = int.from_bytes(data[at + 8 : at + 16], "little")
+        largest = max(largest, size)
+        if data[at + 4 : at + 8] == b"\x01\0\0\0" and size >= SMALLEST_HEAP:  # else it is by chance, in an array
+            for _ in _objects(data, at, min(at + size, len(data))):
+                objects += 1
+                if objects * 16 > len(data):
+                    raise FileError("the collections of strings in it lie over one another: the file is damaged")
         at = data.find(b"GCOL", at + 4)
     return min(largest, len(data))
+
+
+def _objects(data: bytes, start: int, end: int) -> Iterator[int]:
+    """Where each object of a collection begins.
+
+    HDF5 File Format Specification 3.0, III.E: after 16 bytes come objects, each with an index of 2 bytes, which is 0
+    for the free space at the end, and its size at byte 8; its data, filled up to 8 bytes, follows after 16 bytes.
+
+    Raises:
+        FileError: the free space is said to be of no size: HDF5 would look for what follows it for ever.
+    """
+    at = start + 16
+    while at + 16 <= end:
+        yield at
+        index, size = (int.from_bytes(data[at + k : at + after], "little") for k, after in ((0, 2), (8, 16)))
+        if index == 0 and size == 0:
+            raise FileError("a collection of strings in it has free space of no size: the file is damaged")
+        at += size if index == 0 else 16 + (size + 7) // 8 * 8
 
 
 def refuse_indirect(path: str, dataset: h5py.Dataset) -> None:
