@@ -56,6 +56,17 @@ def test_as_keras_has_it(kind: str, merge_mode: Any) -> None:
         assert_close64(leaves(found), [np.asarray(v) for v in leaves(expected)])
 
 
+def test_the_backward_layer_goes_the_other_way() -> None:
+    """As in Keras 2; Keras 3 makes it go backwards, and refuses the pair."""
+    ours = with_weights(Bidirectional(GRU(H, go_backwards=True, return_sequences=True, dtype="float64")))
+    assert [each.go_backwards for each in ours.inner] == [True, False]
+    with float64():
+        theirs = keras.layers.Bidirectional.from_config(ours.get_config())
+        theirs(X)
+        theirs.set_weights(ours.get_weights())
+        assert_close64([ours(X)], [np.asarray(theirs(X))])
+
+
 def additions(layer: Any, outputs: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """What one layer returns: its h, its last states, its c, its gates."""
     outputs = list(outputs)

@@ -92,3 +92,19 @@ def _shaped(model: Any, x: list[Any]) -> Any:
     if isinstance(model.input, dict):
         return {tensor.name: array for tensor, array in zip(model.inputs, x, strict=True)}
     return x
+
+
+def test_ids_for_a_model_in_a_model_that_takes_fractions() -> None:
+    """As a Sequential that begins with Embedding does: what it is given is cast."""
+
+    def made(library: Any) -> Any:
+        layers, wide = library.layers, {"dtype": "float64"}
+        encoder = library.Sequential([layers.Embedding(10, 4, mask_zero=True, **wide), layers.LSTM(3, **wide)])
+        ids = library.Input((None,), dtype="int32")
+        return library.Model(ids, encoder(ids))
+
+    theirs, ours, rng = made(keras), made(everystep), np.random.default_rng(7)
+    theirs.set_weights(random_weights(ours, rng))
+    ours.set_weights(theirs.get_weights())
+    given = rng.integers(0, 10, (3, 6)).astype("int32")
+    assert_close64([ours.predict(given)], [theirs.predict(given, verbose=0)])

@@ -377,3 +377,22 @@ def test_numbers_that_the_inputs_dtype_cannot_hold_are_refused() -> None:
     with pytest.raises(DtypeError, match="input 'w' takes float64; got an array of int64"):
         model.predict(np.array([[2**53 + 1]]))
     assert model.predict(np.zeros((0, 1), int)).shape == (0, 1)
+
+
+def test_ids_for_a_model_in_a_model_that_takes_float32() -> None:
+    """As a Sequential that begins with Embedding does."""
+    encoder = Sequential([Embedding(10, 4, mask_zero=True), LSTM(H)])
+    ids = Input((None,), dtype="int32")
+    model = Model(ids, encoder(ids))
+    assert encoder.inputs[0].dtype == "float32"
+    given = np.random.default_rng(46).integers(0, 10, (2, T)).astype("int32")
+    found, stream = model.predict(given), model.stream(2)
+    np.testing.assert_array_equal(found, encoder.predict(given))
+    np.testing.assert_array_equal(stream.run(given), found)
+    for t in range(T):
+        last = stream.step(given[:, t])
+    np.testing.assert_array_equal(last, model.predict(np.concatenate([given, given], axis=1)))
+    with pytest.raises(DtypeError, match=r"model 'sequential.*': input .* takes float32; got .* cannot hold"):
+        model.predict(np.full((1, 1), 2**24 + 1))
+    with pytest.raises(ShapeError, match="takes float32 of shape"):
+        encoder(Input((None,), dtype="float64"))

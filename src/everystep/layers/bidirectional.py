@@ -72,7 +72,7 @@ class Bidirectional(Composite):
         self.backward_layer = backward_layer
         if backward_layer is None:
             self.backward_layer = afresh(layer, f"backward_{layer.name.removeprefix('backward_')}")
-            self.backward_layer.go_backwards = True
+            self.backward_layer.go_backwards = not self.forward_layer.go_backwards
         self.merge_mode = merge_mode
         self._check_pair()
         for each in self.inner:  # as in Keras

@@ -19,6 +19,7 @@ from everystep.layers.tensor import Array, Node, Tensor
 from everystep.models import config as configs
 from everystep.models import ragged
 from everystep.models.graph import Graph
+from everystep.models.input_cast import InputCast, may_become
 from everystep.models.inputs import standardize
 from everystep.models.pickled import put_together, taken_apart
 from everystep.models.progress import progress_bar
@@ -273,7 +274,11 @@ class Model(Composite):
             for structure in (mask, call.get("mask"))
         )
         masks = [one if other is None else other for one, other in zip(came, given, strict=True)]
-        outputs, their_masks, after = graph.run(flatten(call["inputs"]), masks, state or {}, verb)
+        arrays = [
+            InputCast(self.name, tensor).apply(array)
+            for tensor, array in zip(graph.inputs, flatten(call["inputs"]), strict=True)
+        ]
+        outputs, their_masks, after = graph.run(arrays, masks, state or {}, verb)
         return self._packed(outputs), their_masks, after
 
     def initial_state(self, batch_size: int) -> State:
@@ -302,7 +307,7 @@ class Model(Composite):
         if len(given) != len(graph.inputs):
             raise ShapeError(f"model {self.name!r} has {len(graph.inputs)} inputs; got {len(given)}")
         for value, tensor in zip(given, graph.inputs, strict=True):
-            if str(value.dtype) != tensor.dtype or not sizes_fit(tuple(value.shape), tensor.shape):
+            if not may_become(str(value.dtype), tensor.dtype) or not sizes_fit(tuple(value.shape), tensor.shape):
                 raise ShapeError(
                     f"model {self.name!r}: input {tensor.name!r} takes {tensor.dtype} of shape {tensor.shape}; "
                     f"got {value.dtype} of {tuple(value.shape)}"

@@ -10,18 +10,30 @@ from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.attention import OneHead
 from everystep.layers.base import Layer
 from everystep.layers.dot import Dot
-from everystep.layers.dropout import Dropout
+from everystep.layers.dropout import Identity
 from everystep.layers.embedding import Embedding
 from everystep.layers.merging import Merge
 from everystep.layers.multi_head_attention import MultiHeadAttention
+from everystep.layers.rectifiers import ELU, LeakyReLU, ReLU
+from everystep.layers.rescaling import Rescaling
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Tensor
+from everystep.models.input_cast import InputCast
 from everystep.models.stream_call import Call, Value, filled, values_in
 from everystep.models.stream_clock import same_time
 
 SOME_LENGTHS = (1 << 30, 1 << 31)  # longer than any window or stride
 BESIDE_WHOLE = (OneHead, MultiHeadAttention, Dot, Merge)  # step beside whole arrays, or say why not
-BY_NUMBER = (Activation, Dropout, Embedding)  # what takes each number by itself
+BY_NUMBER = (
+    Activation,
+    Identity,
+    ReLU,
+    LeakyReLU,
+    ELU,
+    Rescaling,
+    Embedding,
+    InputCast,
+)  # what takes each number by itself
 
 
 def check_streamable(call: Call) -> None:

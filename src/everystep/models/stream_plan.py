@@ -14,6 +14,7 @@ from everystep.layers.bound import Bound, bound_mask, bound_step
 from everystep.layers.structure import flatten, map_leaves, pack
 from everystep.layers.tensor import Array, Tensor
 from everystep.models.graph import Graph
+from everystep.models.input_cast import InputCast
 from everystep.models.model import Model
 from everystep.models.stream_call import ARRIVED, Call, Held, Value, filled, newest, values_in
 from everystep.models.stream_check import check_streamable, time_axes
@@ -85,12 +86,18 @@ class Plan:
             came, given = flatten(mask), flatten(call.get("mask"))
             given = given if len(given) == len(came) else [None] * len(came)
             masks = [one if other is None else other for one, other in zip(came, given, strict=True)]
-            return self._graph(layer.graph, flatten(inputs), masks, f"{name}/")
+            values = [self._cast(*each, layer.name) for each in zip(flatten(inputs), layer.graph.inputs, strict=True)]
+            return self._graph(layer.graph, values, masks, f"{name}/")
         if call.get("mask") is not None:
             mask = call["mask"]
         elif layer.takes_implicit_mask({layer.call_arguments[0]: inputs, **call}):
             call["mask"] = mask
         return self._call(Call(layer, name, inputs, call, mask))
+
+    def _cast(self, value: Value, tensor: Tensor, model: str) -> Value:
+        if str(value.array.dtype) == tensor.dtype:
+            return value
+        return self._call(Call(InputCast(model, tensor), f"{model}/{tensor.name}", value, {}, None))[0][0]
 
     def _call(self, call: Call) -> tuple[list[Value], list[Value | None]]:
         values = call.values
