@@ -10,6 +10,9 @@ import mutate_json
 import numpy as np
 from choices import Choices
 
+from everystep.errors import FileError
+from everystep.saved.safe_hdf5 import longest_string
+
 SHAPES: list[Any] = [(), (0,), (1,), (2, 8), (8, 2), (2, 2, 2), (1 << 40,), (1 << 20, 1 << 20), (0, 8)]
 DTYPES: list[Any] = [
     "f4",
@@ -26,7 +29,8 @@ DTYPES: list[Any] = [
     bool,
 ]
 NAMES = ["0", "1", "vars", "layers", "cell", "_layer_checkpoint_dependencies", "optimizer", "x", "model_weights", "é"]
-IMPOSSIBLE = (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ArithmeticError)
+# What a file that was damaged before may raise; FileError, where HDF5 would read its strings for ever.
+IMPOSSIBLE = (OSError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, ArithmeticError, FileError)
 
 
 def mutated(data: bytes, choices: Choices) -> bytes:
@@ -35,6 +39,7 @@ def mutated(data: bytes, choices: Choices) -> bytes:
         return bytes_changed(data, choices)
     file = io.BytesIO(data)
     try:
+        longest_string(data)
         with h5py.File(file, "r+") as opened:
             names: list[str] = []
             opened.visit(names.append)
@@ -49,6 +54,7 @@ def config_changed(data: bytes, choices: Choices) -> bytes:
     """The config in an attribute, as Keras 2 kept it, changed."""
     file = io.BytesIO(data)
     try:
+        longest_string(data)
         with h5py.File(file, "r+") as opened:
             config = opened.attrs["model_config"]
             changed = mutate_json.mutated(config.encode() if isinstance(config, str) else bytes(config), choices)
