@@ -75,7 +75,7 @@ class OneHead(Layer):
         use_causal_mask: bool = False,
     ) -> Any:
         query, value, key = inputs[0], inputs[1], inputs[-1]
-        of_query, of_value = (None, None) if mask is None else mask[:2]
+        of_query, of_value = self._two_masks(mask, query, value)
         scores = self.scores(query, key)
         seen = None if of_value is None else of_value[:, None, :]
         if use_causal_mask:
@@ -88,6 +88,20 @@ class OneHead(Layer):
         if of_query is not None:
             found = np.where(of_query[..., None], found, np.zeros((), found.dtype))
         return (found, weights) if return_attention_scores else found
+
+    def _two_masks(self, mask: Any, query: Array, value: Array) -> list[Array | None]:
+        """The masks of query and value as bool."""
+        if mask is None:
+            return [None, None]
+        if not isinstance(mask, (list, tuple)) or len(mask) < 2:
+            got = len(mask) if isinstance(mask, (list, tuple)) else type(mask).__name__
+            raise ShapeError(f"layer {self.name!r} takes masks [of the query, of the value]; got {got}")
+        for one, array, words in zip(mask, (query, value), ("query (B,T)", "value (B,S)"), strict=False):
+            if one is not None and one.shape != array.shape[:2]:
+                raise ShapeError(
+                    f"layer {self.name!r}: the mask of the {words} must be {array.shape[:2]}; got {one.shape}"
+                )
+        return [None if one is None else np.asarray(one, bool) for one in mask[:2]]
 
     def step(self, inputs_t: Any, state: Any = None, **call: Any) -> tuple[Any, Any]:
         """The query's step (B,Dq), with the whole value and key; its mask is (B), and that of the value (B,S)."""

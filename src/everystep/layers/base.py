@@ -82,8 +82,12 @@ class Layer(Weighted):
         """Makes the weights, for inputs of this shape."""
 
     def apply(self, inputs: Any) -> Any:
-        """The outputs of a layer that carries no state, the same function of a whole sequence and of a step."""
+        """The outputs of a layer that carries no state."""
         raise NotImplementedError
+
+    def apply_step(self, inputs_t: Any, **call: Any) -> Any:
+        """`apply` of one step; the same function, where it does not count axes from the first one."""
+        return self.apply(inputs_t, **call)
 
     def run(self, inputs: Any, state: State = None, **call: Any) -> tuple[Any, State]:
         """Whole sequences: what the layer returns, and the state after the last step.
@@ -92,7 +96,8 @@ class Layer(Weighted):
             DtypeError: the inputs are no arrays.
         """
         require_arrays(self.name, inputs)
-        return self.apply(inputs, **call), ()
+        with np.errstate(all="ignore"):  # what overflows, or has no value, is inf or nan, and no warning, as in Keras
+            return self.apply(inputs, **call), ()
 
     def step(self, inputs_t: Any, state: State = None, **call: Any) -> tuple[Any, State]:
         """One time step, without the time axis: what the layer returns for it, and the state after it.
@@ -102,7 +107,8 @@ class Layer(Weighted):
         """
         self.check_step()
         require_arrays(self.name, inputs_t)
-        return self.apply(inputs_t, **call), ()
+        with np.errstate(all="ignore"):
+            return self.apply_step(inputs_t, **call), ()
 
     def advance(self, verb: str, state: State, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, State]:
         """`run` or `step` inside a model: what the layer returns, its masks, and the state after it.

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from everystep.engine import Array
-from everystep.errors import ShapeError
+from everystep.errors import OptionError
 from everystep.layers.base import Layer, State
 from everystep.layers.checks import check_flags
 from everystep.layers.initializers import initializer
-from everystep.layers.normalized_axes import along, axes_of, from_end, time_obstacle
+from everystep.layers.normalized_axes import along, axes_of, check_axes, from_end, time_obstacle
 
 
 class BatchNormalization(Layer):
@@ -76,7 +76,10 @@ class BatchNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        (self.axis,) = axes_of(self.name, axis)[:1]
+        axes = axes_of(self.name, axis)
+        if len(axes) != 1:
+            raise OptionError(f"layer {self.name!r}: axis must be one whole number; got {axis!r}")
+        (self.axis,) = axes
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
         self.center = center
@@ -113,11 +116,8 @@ class BatchNormalization(Layer):
 
     def check(self, inputs: Any) -> None:
         super().check(inputs)
-        if self.built and tuple(inputs.shape)[self._axes[0]] != self.built_shape[self._axes[0]]:
-            raise ShapeError(
-                f"layer {self.name!r} was built for {self.built_shape}, whose axis {self.axis} stays; got "
-                f"{tuple(inputs.shape)}"
-            )
+        if self.built:
+            check_axes(self.name, [self.axis], inputs.shape, self.built_shape)
 
     def run(  # type: ignore[override]
         self, inputs: Any, state: State = None, *, mask: Array | None = None

@@ -107,7 +107,6 @@ class Conv1D(Windowed):
         self.set_windows(
             self.kernel_size[0], self.strides[0], self.dilation_rate[0], self.padding, data_format=data_format
         )
-        self._packed: list[PackedMatrix] | None = None
 
     def build(self, input_shape: Any) -> None:
         I = input_shape[2 if self.data_format == FORMATS[0] else 1]
@@ -120,20 +119,15 @@ class Conv1D(Windowed):
         if self.use_bias:
             self.add_weight("bias", (self.filters,), self.bias_initializer)
 
-    def weights_changed(self) -> None:
-        self._packed = None
-
     @property
     def packed(self) -> list[PackedMatrix]:
         """The kernel (k I/groups,F/groups) of each group, as the engine reads it."""
-        packed = self._packed  # read once: another thread may set weights meanwhile
-        if packed is None:
-            self._require_built("a run")
-            kernel = self._weights["kernel"]
-            kernel = kernel.reshape(-1, self.filters)
-            parts = np.split(kernel, self.groups, axis=1)
-            packed = self._packed = [engine.pack_matrix(np.ascontiguousarray(part)) for part in parts]
+        packed: list[PackedMatrix] = self.packed_weight("kernel", self._pack)
         return packed
+
+    def _pack(self, kernel: Array) -> list[PackedMatrix]:
+        parts = np.split(kernel.reshape(-1, self.filters), self.groups, axis=1)
+        return [engine.pack_matrix(np.ascontiguousarray(part)) for part in parts]
 
     def over(self, x: Array, count: int, real: Array | None) -> Array:
         w, B = self.window, x.shape[0]

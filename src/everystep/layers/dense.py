@@ -74,7 +74,6 @@ class Dense(Layer):
         self.bias_regularizer = bias_regularizer
         self.kernel_constraint = kernel_constraint
         self.bias_constraint = bias_constraint
-        self._packed: PackedMatrix | None = None
 
     def build(self, input_shape: Any) -> None:
         self.add_weight("kernel", (input_shape[-1], self.units), self.kernel_initializer)
@@ -89,16 +88,10 @@ class Dense(Layer):
                 f"layer {self.name!r} takes (B,...,{wanted or 'K'}), with a known last size; got {tuple(inputs.shape)}"
             )
 
-    def weights_changed(self) -> None:
-        self._packed = None
-
     @property
     def packed(self) -> PackedMatrix:
         """The kernel as the engine reads it."""
-        packed = self._packed  # read once: another thread may set weights meanwhile
-        if packed is None:
-            self._require_built("a run")
-            packed = self._packed = engine.pack_matrix(self._weights["kernel"])
+        packed: PackedMatrix = self.packed_weight("kernel", engine.pack_matrix)
         return packed
 
     def apply(self, inputs: Array) -> Array:

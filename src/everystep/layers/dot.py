@@ -84,7 +84,7 @@ class Dot(Layer):
                     "step of its second array. Stream the first array alone, and name what the second comes from in "
                     "static"
                 )
-            return self.apply([inputs_t[0][:, None], inputs_t[1]])[:, 0], ()
+            return self.run([inputs_t[0][:, None], inputs_t[1]])[0][:, 0], ()
         return super().step(inputs_t, state, **call)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -97,8 +97,7 @@ class Dot(Layer):
 
 def normalized(x: Array, axis: int) -> Array:
     """x, divided by its length along the axis."""
-    with np.errstate(divide="ignore"):
-        inverse = 1 / np.sqrt(np.add.accumulate(x * x, axis=axis).take([-1], axis=axis)) if x.shape[axis] else x
+    inverse = 1 / np.sqrt(np.add.accumulate(x * x, axis=axis).take([-1], axis=axis)) if x.shape[axis] else x
     return np.asarray(x * np.minimum(inverse, np.asarray(1 / LEAST_NORM, x.dtype)))
 
 

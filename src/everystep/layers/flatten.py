@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import Array
-from everystep.errors import OptionError, ShapeError
+from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.layers.base import Layer
+
+OBSTACLE = "it makes one vector of all time steps, which grows with every step"
 
 
 class Flatten(Layer):
@@ -39,9 +41,13 @@ class Flatten(Layer):
     def build(self, input_shape: Any) -> None:
         self._rank = len(input_shape)
 
+    def apply_step(self, inputs_t: Array) -> Array:  # type: ignore[override]
+        """A step (B) of (B,T), of which each number stays what it is."""
+        if inputs_t.ndim > 1:  # of a call of more axes than the one it was built for
+            raise UnsupportedError(f"layer {self.name!r} cannot go one step at a time: {OBSTACLE}")
+        return inputs_t
+
     def apply(self, inputs: Array) -> Array:
-        if self.built and inputs.ndim < self._rank:  # a step of (B,T), of which each number stays what it is
-            return inputs
         if self.data_format == "channels_first" and inputs.ndim > 1:
             inputs = np.moveaxis(inputs, 1, -1)
         return inputs.reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
@@ -51,7 +57,7 @@ class Flatten(Layer):
 
     def step_obstacle(self) -> str | None:
         many = self.built and self._rank > 2
-        return "it makes one vector of all time steps, which grows with every step" if many else None
+        return OBSTACLE if many else None
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         others = input_shape[1:]

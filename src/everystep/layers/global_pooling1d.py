@@ -41,7 +41,10 @@ class GlobalPooling(Layer):
         """Whole sequences, or the next chunk of them: the output over all steps up to its end, and the state."""
         require_arrays(self.name, inputs)
         x = np.ascontiguousarray(time_second(inputs, self.data_format))
-        y, state = self.through(x, self._parts(state, x.shape[0], x.shape[2]), mask)
+        if mask is not None and mask.shape != x.shape[:2]:
+            raise ShapeError(f"layer {self.name!r}: the mask must be (B,T), here {x.shape[:2]}; got {mask.shape}")
+        with np.errstate(all="ignore"):
+            y, state = self.through(x, self._parts(state, x.shape[0], x.shape[2]), mask)
         if self.keepdims:
             y = np.ascontiguousarray(time_second(y[:, None], self.data_format))
         return y, state
@@ -109,8 +112,7 @@ class GlobalAveragePooling1D(GlobalPooling):
         # accumulate adds one step after the other, whatever the sizes; sum would not.
         total = np.add.accumulate(np.concatenate([total[:, None], x], axis=1), axis=1)[:, -1].copy()
         count = count + seen
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (total / count[:, None]).astype(self.dtype), (total, count)
+        return (total / count[:, None]).astype(self.dtype), (total, count)
 
 
 class GlobalMaxPooling1D(GlobalPooling):

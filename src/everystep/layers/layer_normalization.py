@@ -10,7 +10,7 @@ from everystep.engine import Array
 from everystep.layers.base import Layer
 from everystep.layers.checks import check_flags
 from everystep.layers.initializers import initializer
-from everystep.layers.normalized_axes import along, axes_of, from_end, mean_over, time_obstacle
+from everystep.layers.normalized_axes import along, axes_of, check_axes, from_end, mean_over, time_obstacle
 
 
 class LayerNormalization(Layer):
@@ -74,11 +74,17 @@ class LayerNormalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         self._axes = from_end(self.name, axes_of(self.name, self.axis), input_shape)
-        shape = tuple(input_shape[axis] for axis in self._axes)
+        # In Keras's order, in which -1 comes before 1, though the numbers are laid along the axes in theirs.
+        shape = tuple(input_shape[axis] for axis in sorted(axes_of(self.name, self.axis)))
         if self.scale or self.rms_scaling:
             self.add_weight("gamma", shape, self.gamma_initializer)
         if self.center and not self.rms_scaling:
             self.add_weight("beta", shape, self.beta_initializer)
+
+    def check(self, inputs: Any) -> None:
+        super().check(inputs)
+        if self.built:
+            check_axes(self.name, axes_of(self.name, self.axis), inputs.shape, self.built_shape)
 
     def apply(self, inputs: Array) -> Array:
         mean = mean_over(inputs, self._axes)
@@ -86,9 +92,13 @@ class LayerNormalization(Layer):
         one = np.asarray(1, inputs.dtype)
         factor = one / np.sqrt(variance + np.asarray(self.epsilon, inputs.dtype))
         if "gamma" in self._weights:
-            factor = factor * along(self._weights["gamma"], self._axes)
+            factor = factor * self._weight("gamma")
         y: Array = inputs * factor if self.rms_scaling else inputs * factor - mean * factor
-        return y + along(self._weights["beta"], self._axes) if "beta" in self._weights else y
+        return y + self._weight("beta") if "beta" in self._weights else y
+
+    def _weight(self, name: str) -> Array:
+        sizes = [self.built_shape[axis] for axis in self._axes]
+        return along(self._weights[name].reshape(sizes), self._axes)
 
     def step_obstacle(self) -> str | None:
         return time_obstacle(self._axes, len(self.built_shape)) if self.built else None

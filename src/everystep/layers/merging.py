@@ -55,9 +55,11 @@ class Merge(Layer):
         """What comes of arrays of equally many axes, each with its mask, of the array's shape, or None."""
         raise NotImplementedError
 
+    def apply_step(self, inputs_t: list[Array], mask: Any = None) -> Array:  # type: ignore[override]
+        return self.apply(self._of_one_step(list(inputs_t)), mask)
+
     def apply(self, inputs: list[Array], mask: Any = None) -> Array:
         mask = [None] * len(inputs) if mask is None else mask
-        inputs = self._of_one_step(list(inputs))
         rank = max(x.ndim for x in inputs)
         # As in Keras, the numbers of an array that gets more axes are taken without its mask.
         seen = [self._of_numbers(one, x) if one is not None and x.ndim == rank else None
@@ -65,7 +67,7 @@ class Merge(Layer):
         return self.merged([x.reshape(*x.shape[:1], *[1] * (rank - x.ndim), *x.shape[1:]) for x in inputs], seen)
 
     def _of_one_step(self, inputs: list[Array]) -> list[Array]:
-        """The arrays of a run as they are; of a step, those that are whole without their time axis of size 1."""
+        """The arrays of a step; those that are whole without their time axis of size 1."""
         in_step = (
             [self.built and x.ndim < rank for x, rank in zip(inputs, self._ranks, strict=True)] if self.built else []
         )

@@ -105,9 +105,9 @@ class MultiHeadAttention(Layer):
         self.dropout = fraction(self.name, "dropout", dropout)
         self.use_bias, self.use_gate = use_bias, use_gate
         check_flags(self, "use_bias", "use_gate")
-        sizes = (output_shape,) if isinstance(output_shape, int) else output_shape
+        sizes = output_shape if isinstance(output_shape, (list, tuple, type(None))) else (output_shape,)
         self.output_shape = tuple(whole_number(self.name, "output_shape", size) for size in sizes) if sizes else None
-        axes = (attention_axes,) if isinstance(attention_axes, int) else attention_axes
+        axes = attention_axes if isinstance(attention_axes, (list, tuple, type(None))) else (attention_axes,)
         if axes is not None and tuple(axes) not in ((1,), (-2,)):
             raise UnsupportedError(
                 f"layer {self.name!r}: attention_axes {attention_axes!r} is not supported; everystep attends over the "
@@ -124,7 +124,6 @@ class MultiHeadAttention(Layer):
         self.kernel_regularizer, self.bias_regularizer = kernel_regularizer, bias_regularizer
         self.kernel_constraint, self.bias_constraint = kernel_constraint, bias_constraint
         self.seed = seed
-        self._packed: dict[str, engine.PackedMatrix] | None = None
 
     # ---- Building ----
 
@@ -180,9 +179,6 @@ class MultiHeadAttention(Layer):
             raise OptionError(f"layer {self.name!r}: flash_attention returns no attention scores")
         return call
 
-    def weights_changed(self) -> None:
-        self._packed = None
-
     # ---- Running ----
 
     def advance(self, verb: str, state: Any, mask: Any, call: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -206,8 +202,13 @@ class MultiHeadAttention(Layer):
             raise OptionError(f"layer {self.name!r} was called without its value")
         query, key = inputs, value if key is None else key
         T, S = query.shape[1], value.shape[1]
-        seen = None if attention_mask is None else self._as_scores(np.asarray(attention_mask, bool))
+        sizes = (query.shape[0], self.num_heads, T, S)
+        seen = None if attention_mask is None else self._as_scores(np.asarray(attention_mask, bool), sizes)
         for flags in (value_mask, key_mask):
+            if flags is not None and flags.shape != value.shape[:2]:
+                raise ShapeError(
+                    f"layer {self.name!r}: value_mask and key_mask are {value.shape[:2]}; got {flags.shape}"
+                )
             seen = _both(seen, None if flags is None else flags[:, None, None, :])
         seen = _both(seen, None if query_mask is None else query_mask[:, None, :, None])
         seen = _both(seen, np.tri(T, S, dtype=bool)[None, None] if use_causal_mask else None)
@@ -233,23 +234,24 @@ class MultiHeadAttention(Layer):
         found = self._projected("attention_output", heads.reshape(*heads.shape[:2], self.num_heads * self.value_dim))
         return (found, weights) if return_attention_scores else found
 
-    def _as_scores(self, mask: Array) -> Array:
-        """An attention mask with an axis for the heads."""
-        if mask.ndim not in (3, 4):
-            raise ShapeError(f"layer {self.name!r}: attention_mask must be (B,T,S) or (B,N,T,S); got {mask.shape}")
-        return mask[:, None] if mask.ndim == 3 else mask
+    def _as_scores(self, mask: Array, sizes: tuple[int, ...]) -> Array:
+        """An attention mask with an axis for the heads, for scores (B,N,T,S) of these sizes."""
+        full = mask[:, None] if mask.ndim == 3 else mask
+        if full.ndim != 4 or any(a not in (1, b) for a, b in zip(full.shape, sizes, strict=True)):
+            raise ShapeError(
+                f"layer {self.name!r}: attention_mask must be (B,T,S) or (B,N,T,S), here of {sizes}, or with 1 for a "
+                f"size; got {mask.shape}"
+            )
+        return full
 
     def _projected(self, name: str, x: Array) -> Array:
         """x times a kernel, as (B,T,N,D), or as (B,T,O)."""
         kernel, bias = self._weights[f"{name}/kernel"], self._weights.get(f"{name}/bias")
         bound = 2 if name == "attention_output" else 1
-        kept = self._packed  # read once: another thread may set weights meanwhile
-        if kept is None:
-            kept = self._packed = {}
-        packed = kept.get(name)
-        if packed is None:
-            rows = math.prod(kernel.shape[:bound])
-            packed = kept[name] = engine.pack_matrix(np.ascontiguousarray(kernel.reshape(rows, -1)))
+        rows = math.prod(kernel.shape[:bound])
+        packed = self.packed_weight(
+            f"{name}/kernel", lambda kernel: engine.pack_matrix(np.ascontiguousarray(kernel.reshape(rows, -1)))
+        )
         y = engine.product(np.ascontiguousarray(x), packed, None if bias is None else bias.reshape(-1))
         return y.reshape(*x.shape[:2], *kernel.shape[bound:])
 

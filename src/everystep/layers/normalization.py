@@ -10,7 +10,7 @@ from everystep.engine import Array
 from everystep.errors import OptionError, ShapeError
 from everystep.layers.checks import check_flags
 from everystep.layers.initializers import Initializer
-from everystep.layers.normalized_axes import along, axes_of, from_end, time_obstacle
+from everystep.layers.normalized_axes import along, axes_of, check_axes, from_end, time_obstacle
 from everystep.layers.rescaling import AnyNumbers, numbers
 
 LEAST = 1e-7  # Keras's epsilon: no deviation is less
@@ -59,6 +59,11 @@ class Normalization(AnyNumbers):
                     f"layer {self.name!r}: mean of shape {np.shape(self.mean)} does not broadcast to {self._sizes}, "
                     f"the axes {self.axis} of the input {tuple(input_shape)}"
                 ) from None
+
+    def check(self, inputs: Any) -> None:
+        super().check(inputs)
+        if self.built:
+            check_axes(self.name, list(self.axis), inputs.shape, self.built_shape)
 
     def apply(self, inputs: Array) -> Array:
         given = self._weights if self.mean is None else {"mean": self.mean, "variance": self.variance}

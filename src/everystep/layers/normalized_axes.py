@@ -35,13 +35,29 @@ def from_end(layer: str, axes: list[int], shape: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
+def check_axes(layer: str, axes: list[int], shape: Any, built_shape: Any) -> None:
+    """Raises ShapeError unless the axes are those of what the layer was built for, and of their sizes there."""
+    found, built = (from_end(layer, axes, one) for one in (shape, built_shape))
+    if found != built or any(shape[axis] != built_shape[axis] for axis in built):
+        raise ShapeError(
+            f"layer {layer!r} is built for {tuple(built_shape)}, of which axis {axes} keeps its place and size; got "
+            f"{tuple(shape)}"
+        )
+
+
 def time_obstacle(axes: tuple[int, ...], rank: int) -> str | None:
     """Why a layer over these axes, counted from the end, cannot be stepped."""
     return "it goes over the time axis" if rank > 2 and 1 - rank in axes else None
 
 
 def mean_over(x: Array, axes: tuple[int, ...]) -> Array:
-    """The mean over axes counted from the end, which stay, of one number.
+    """The mean over axes counted from the end, which stay, of one number."""
+    count = math.prod(x.shape[axis] for axis in axes)
+    return np.asarray(sum_over(x, axes) / np.asarray(count, x.dtype))
+
+
+def sum_over(x: Array, axes: tuple[int, ...]) -> Array:
+    """The sum over axes counted from the end, which stay, of one number.
 
     They are put last, side by side in memory, because NumPy adds such rows one by one, in an order that follows from
     their length alone: pairwise. Of rows that lie otherwise it would add whole arrays, in an order that depends on the
@@ -50,7 +66,7 @@ def mean_over(x: Array, axes: tuple[int, ...]) -> Array:
     others = [axis for axis in range(-x.ndim, 0) if axis not in axes]
     moved = np.ascontiguousarray(x.transpose([axis % x.ndim for axis in (*others, *axes)]))
     rows = moved.reshape(*moved.shape[: len(others)], math.prod(moved.shape[len(others) :]))
-    total = np.add.reduce(rows, axis=-1) / np.asarray(rows.shape[-1], x.dtype)
+    total = np.add.reduce(rows, axis=-1)
     return np.asarray(np.expand_dims(total, tuple(axis % x.ndim for axis in axes)))
 
 

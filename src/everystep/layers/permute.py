@@ -27,7 +27,8 @@ class Permute(Layer):
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        if not isinstance(dims, (list, tuple)) or sorted(dims) != list(range(1, len(dims) + 1)):
+        whole = isinstance(dims, (list, tuple)) and all(type(axis) is int for axis in dims)
+        if not whole or sorted(dims) != list(range(1, len(dims) + 1)):
             raise OptionError(f"layer {self.name!r}: dims must hold each axis from 1 on once, as (2, 1); got {dims!r}")
         self.dims = tuple(dims)
 

@@ -103,7 +103,7 @@ class PReLU(Layer):
         self.alpha_initializer = initializer(alpha_initializer)
         self.alpha_regularizer = alpha_regularizer
         self.alpha_constraint = alpha_constraint
-        shared = [shared_axes] if isinstance(shared_axes, int) else shared_axes
+        shared = shared_axes if isinstance(shared_axes, (list, tuple, type(None))) else [shared_axes]
         if shared is not None and not all(isinstance(axis, int) and axis > 0 for axis in shared):
             raise OptionError(f"layer {self.name!r}: shared_axes must be axes from 1 on; got {shared_axes!r}")
         self.shared_axes = None if shared is None else list(shared)

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from everystep.engine import Array
-from everystep.errors import DtypeError, OptionError
+from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.base import Layer
+from everystep.layers.checks import sizes_fit
 
 
 class AnyNumbers(Layer):
@@ -58,6 +59,16 @@ class Rescaling(AnyNumbers):
         for name in ("scale", "offset"):
             if np.ndim(getattr(self, name)) > 1:
                 raise OptionError(f"layer {self.name!r}: {name} must be one number, or one for each feature")
+
+    def check(self, inputs: Any) -> None:
+        super().check(inputs)
+        given = {np.size(one) for one in (self.scale, self.offset)} - {1}
+        size = inputs.shape[-1] if len(inputs.shape) else 1
+        if len(given) > 1 or not sizes_fit(tuple(given), (size,) * len(given)):
+            raise ShapeError(
+                f"layer {self.name!r} has scale and offset for {' and '.join(map(str, sorted(given)))} features; its "
+                f"input is {tuple(inputs.shape)}"
+            )
 
     def apply(self, inputs: Array) -> Array:
         scale, offset = (np.asarray(one, self.dtype) for one in (self.scale, self.offset))

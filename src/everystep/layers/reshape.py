@@ -46,9 +46,10 @@ class Reshape(Layer):
             raise ShapeError(f"layer {self.name!r} takes (B,...); got a single number")
         self.compute_output_shape(tuple(inputs.shape))
 
+    def apply_step(self, inputs_t: Array) -> Array:  # type: ignore[override]
+        return inputs_t.reshape(inputs_t.shape[0], *self.target_shape[1:])
+
     def apply(self, inputs: Array) -> Array:
-        if self.built and inputs.ndim < len(self._input_shape):  # a step
-            return inputs.reshape(inputs.shape[0], *self.target_shape[1:])
         return inputs.reshape(self.compute_output_shape(inputs.shape))
 
     def returns_its_input(self, before: Any, returned: Any) -> bool:

@@ -202,7 +202,6 @@ class SeparableConv1D(Depthwise):
         self.pointwise_constraint = pointwise_constraint
         self.bias_constraint = bias_constraint
         self.set_depthwise(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier)
-        self._packed: PackedMatrix | None = None
 
     def build(self, input_shape: Any) -> None:
         k, I, m = self.kernel_shape(input_shape)
@@ -211,16 +210,10 @@ class SeparableConv1D(Depthwise):
         if self.use_bias:
             self.add_weight("bias", (self.filters,), self.bias_initializer)
 
-    def weights_changed(self) -> None:
-        self._packed = None
-
     @property
     def packed(self) -> PackedMatrix:
         """The pointwise kernel as the engine reads it."""
-        packed = self._packed  # read once: another thread may set weights meanwhile
-        if packed is None:
-            self._require_built("a run")
-            packed = self._packed = engine.pack_matrix(self._weights["pointwise_kernel"][0])
+        packed: PackedMatrix = self.packed_weight("pointwise_kernel", lambda kernel: engine.pack_matrix(kernel[0]))
         return packed
 
     def over(self, x: Array, count: int, real: Array | None) -> Array:

@@ -43,19 +43,28 @@ class Softmax(Layer):
     def check(self, inputs: Any) -> None:
         super().check(inputs)
         rank = len(inputs.shape)
-        if not all(-rank <= axis < rank and axis % rank for axis in self._axes):
-            raise ShapeError(f"layer {self.name!r} goes along axis {self.axis}; got {tuple(inputs.shape)}")
+        counted = [axis % rank if -rank <= axis < rank else 0 for axis in self._axes]
+        if 0 in counted or len(set(counted)) < len(counted):
+            raise ShapeError(
+                f"layer {self.name!r} goes along axis {self.axis}, each once and none the batch; got "
+                f"{tuple(inputs.shape)}"
+            )
 
     @property
     def _axes(self) -> list[int]:
         return list(self.axis) if isinstance(self.axis, (list, tuple)) else [self.axis]
 
     def apply(self, inputs: Array, mask: Array | None = None) -> Array:
-        rank = self._rank if self.built else inputs.ndim  # axes are counted as in a run
-        axes = [axis % rank - rank for axis in self._axes]
+        return self._along(inputs.ndim, inputs, mask)
+
+    def apply_step(self, inputs_t: Array, mask: Array | None = None) -> Array:  # type: ignore[override]
+        return self._along(inputs_t.ndim + 1, inputs_t, mask)
+
+    def _along(self, rank: int, inputs: Array, mask: Array | None) -> Array:
+        """Along axes that are counted in a run, whose arrays have `rank` axes."""
         if inputs.ndim < 2:
             raise ShapeError(f"layer {self.name!r} goes along axis {self.axis}; got {inputs.shape}")
-        return masked_softmax(self.name, inputs, axes, mask)
+        return masked_softmax(self.name, inputs, [axis % rank - rank for axis in self._axes], mask)
 
     def step_obstacle(self) -> str | None:
         along_time = self.built and self._rank > 2 and 1 in [axis % self._rank for axis in self._axes]

@@ -8,7 +8,7 @@ import numpy as np
 
 from everystep.engine import Array
 from everystep.layers.base import Layer
-from everystep.layers.normalized_axes import axes_of, from_end, mean_over, time_obstacle
+from everystep.layers.normalized_axes import axes_of, check_axes, from_end, sum_over, time_obstacle
 
 
 class UnitNormalization(Layer):
@@ -28,12 +28,14 @@ class UnitNormalization(Layer):
 
     def build(self, input_shape: Any) -> None:
         self._axes = from_end(self.name, axes_of(self.name, self.axis), input_shape)
-        self._count = int(np.prod([input_shape[axis] for axis in self._axes]))
+
+    def check(self, inputs: Any) -> None:
+        super().check(inputs)
+        if self.built:
+            check_axes(self.name, axes_of(self.name, self.axis), inputs.shape, self.built_shape)
 
     def apply(self, inputs: Array) -> Array:
-        squares = mean_over(np.square(inputs), self._axes) * np.asarray(self._count, inputs.dtype)
-        with np.errstate(divide="ignore"):
-            factor = np.asarray(1, inputs.dtype) / np.sqrt(squares)
+        factor = np.asarray(1, inputs.dtype) / np.sqrt(sum_over(np.square(inputs), self._axes))
         y: Array = inputs * np.minimum(factor, np.asarray(1e12, inputs.dtype))
         return y
 

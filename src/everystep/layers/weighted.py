@@ -48,6 +48,7 @@ class Weighted(Operation):
         self.built_shape: Any = None
         self._weights: dict[str, Array] = {}
         self.weights_version = 0
+        self._as_packed: dict[str, tuple[Array, Any]] = {}
 
     def add_weight(
         self, name: str, shape: tuple[int, ...], draw: Callable[[tuple[int, ...], str], Array], dtype: str | None = None
@@ -108,7 +109,21 @@ class Weighted(Operation):
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: all but the weights as the engine has them packed, which are packed again."""
         state = super().__getstate__()
+        state["_as_packed"] = {}
         return state | {"_packed": None} if "_packed" in state else state
+
+    def packed_weight(self, name: str, pack: Callable[[Array], Any]) -> Any:
+        """A weight as `pack` makes it for the engine: once, and again when there is another.
+
+        It is kept with the weight it was made of, so that a thread that packs while another sets weights leaves
+        nothing of the old ones behind.
+        """
+        self._require_built("a run")
+        weight = self._weights[name]
+        kept = self._as_packed.get(name)
+        if kept is None or kept[0] is not weight:
+            kept = self._as_packed[name] = (weight, pack(weight))
+        return kept[1]
 
     def weights_changed(self) -> None:
         """Called when the weights are new; a layer that keeps them packed packs them again."""

@@ -153,7 +153,8 @@ class Windowed(Layer):
         """
         require_arrays(self.name, inputs)
         x = np.ascontiguousarray(time_second(inputs, self.data_format))
-        outputs, state = (self._padded_around(x), ()) if self.looks_ahead else self._advanced(x, state)
+        with np.errstate(all="ignore"):
+            outputs, state = (self._padded_around(x), ()) if self.looks_ahead else self._advanced(x, state)
         return np.ascontiguousarray(time_second(outputs, self.data_format)), state
 
     def _padded_around(self, x: Array) -> Array:
@@ -202,7 +203,8 @@ class Windowed(Layer):
         require_arrays(self.name, inputs_t)
         before, clock = self._parts(state, inputs_t.shape[0])
         x = np.concatenate([before, inputs_t[:, None]], axis=1)
-        output = self.over(x, 1, None)[:, 0]
+        with np.errstate(all="ignore"):
+            output = self.over(x, 1, None)[:, 0]
         parts = self._kept(x)
         if clock:
             wait, last, _ = clock
