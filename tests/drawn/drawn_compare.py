@@ -16,14 +16,14 @@ from everystep.errors import ShapeError, UnsupportedError
 from everystep.layers.structure import flatten
 from everystep.models import Model
 
-# In a model of these alone a step has the bits of predict on the prefix: the list in docs/streams.md, and layers that
-# take each number by itself.
+# In a model of these alone a step has the bits of predict on the prefix: the list in docs/streams.md, inputs and cells.
 _EXACT = (
     "LSTM GRU SimpleRNN RNN Dense Embedding Masking Concatenate Dropout Activation TimeDistributed Conv1D "
     "DepthwiseConv1D SeparableConv1D MaxPooling1D AveragePooling1D Cropping1D GlobalMaxPooling1D "
     "GlobalAveragePooling1D LayerNormalization BatchNormalization UnitNormalization Normalization Rescaling "
     "SpatialDropout1D AlphaDropout GaussianDropout GaussianNoise ActivityRegularization Identity ReLU LeakyReLU ELU "
-    "PReLU Add Average Multiply Maximum Minimum Subtract InputLayer LSTMCell GRUCell SimpleRNNCell StackedRNNCells"
+    "PReLU Add Average Multiply Maximum Minimum Subtract Softmax Reshape Permute InputLayer LSTMCell GRUCell "
+    "SimpleRNNCell StackedRNNCells"
 )
 EXACT = frozenset(_EXACT.split())
 

@@ -60,7 +60,7 @@ def test_the_closed_list_is_compared_to_the_bit() -> None:
     text = (HERE.parents[1] / "docs" / "streams.md").read_text()
     listed = {line.removeprefix("- ") for line in text.splitlines() if line.startswith("- ") and line[2:] in OPTIONS}
     assert len(listed) > 20
-    assert listed <= EXACT
+    assert listed == EXACT - {"InputLayer", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells"}
 
 
 @pytest.mark.parametrize("part", range(PARTS))

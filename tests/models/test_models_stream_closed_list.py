@@ -53,8 +53,22 @@ MADE: dict[str, list[Any]] = {
     "UnitNormalization": [lambda **d: layers.UnitNormalization(**d)],
     "Normalization": [lambda **d: layers.Normalization(axis=None, mean=0.3, variance=2.1, **d)],
     "Rescaling": [lambda **d: layers.Rescaling(0.3, [1, 2, 3, 4, 5, 6], **d)],
+    "ReLU": [lambda **d: layers.ReLU(1.3, 0.2, 0.1, **d)],
+    "LeakyReLU": [lambda **d: layers.LeakyReLU(**d)],
+    "ELU": [lambda **d: layers.ELU(0.7, **d)],
+    "PReLU": [lambda **d: layers.PReLU(shared_axes=[1], **d)],
+    "Softmax": [lambda **d: layers.Softmax(axis=2, **d)],
+    "Reshape": [lambda **d: layers.Reshape((-1, 2, 3), **d)],
+    "Permute": [lambda **d: layers.Permute((1, 2), **d)],
+    "Identity": [lambda **d: layers.Identity(**d)],
+    "SpatialDropout1D": [lambda **d: layers.SpatialDropout1D(0.5, **d)],
+    "AlphaDropout": [lambda **d: layers.AlphaDropout(0.5, **d)],
+    "GaussianDropout": [lambda **d: layers.GaussianDropout(0.5, **d)],
+    "GaussianNoise": [lambda **d: layers.GaussianNoise(0.5, **d)],
+    "ActivityRegularization": [lambda **d: layers.ActivityRegularization(l2=0.5, **d)],
 }
-ON_ITS_OWN = ("Embedding", "Concatenate")  # take ids, and two arrays
+OF_TWO = ("Concatenate", "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+ON_ITS_OWN = (*OF_TWO, "Embedding")  # which takes ids
 
 
 def test_the_list_is_the_one_that_is_tested() -> None:
@@ -67,8 +81,10 @@ def test_the_bits_are_kept(name: str, dtype: str) -> None:
     options: Any = dict(dtype=dtype)
     x, ids = Input((None, I), dtype=dtype, name="x"), Input((None,), dtype="int32", name="ids")
     words = layers.Embedding(9, I, **options)(ids)
-    if name in ON_ITS_OWN:
-        y: Any = [words if name == "Embedding" else layers.Concatenate(**options)([x, words])]
+    if name in OF_TWO:
+        y: Any = [getattr(layers, name)(**options)([x, words])]
+    elif name == "Embedding":
+        y = [words]
     else:
         y = [make(**options)(x) for make in MADE[name]]
     model = Model([x, ids], [*y, words])
