@@ -7,6 +7,7 @@ from fault import Fault
 MERGING = ("tests/layers/test_layers_merging.py",)
 MASKS = ("tests/models/test_models_tensor_masks.py",)
 ATTENTION = ("tests/layers/test_layers_attention.py",)
+ODD_CALLS = ("tests/layers/test_layers_odd_calls.py",)
 
 MERGING_FAULTS = [
     Fault(
@@ -71,5 +72,26 @@ MERGING_FAULTS = [
         "return self.dims == tuple(range(1, len(self.dims) + 1))",
         "return bool(self.dims)",
         MASKS,
+    ),
+    Fault(
+        "Softmax: axes are counted as in the first call",
+        "src/everystep/layers/softmax.py",
+        "return self._along(inputs.ndim, inputs, mask)",
+        "return self._along(self._rank if self.built else inputs.ndim, inputs, mask)",
+        ODD_CALLS,
+    ),
+    Fault(
+        "weights: what was packed of the old ones stays",
+        "src/everystep/layers/weighted.py",
+        "if kept is None or kept[0] is not weight:",
+        "if kept is None:",
+        ODD_CALLS,
+    ),
+    Fault(
+        "LayerNormalization: weights lie in the order of the axes",
+        "src/everystep/layers/layer_normalization.py",
+        "for axis in sorted(axes_of(self.name, self.axis)))",
+        "for axis in self._axes)",
+        ODD_CALLS,
     ),
 ]

@@ -9,7 +9,6 @@ import numpy as np
 from everystep.engine import Array
 from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.base import Layer
-from everystep.layers.checks import sizes_fit
 
 
 class AnyNumbers(Layer):
@@ -62,13 +61,17 @@ class Rescaling(AnyNumbers):
 
     def check(self, inputs: Any) -> None:
         super().check(inputs)
-        given = {np.size(one) for one in (self.scale, self.offset)} - {1}
-        size = inputs.shape[-1] if len(inputs.shape) else 1
-        if len(given) > 1 or not sizes_fit(tuple(given), (size,) * len(given)):
+        sizes = {np.size(self.scale), np.size(self.offset), *tuple(inputs.shape)[-1:]} - {1, None}
+        if len(sizes) > 1:
             raise ShapeError(
-                f"layer {self.name!r} has scale and offset for {' and '.join(map(str, sorted(given)))} features; its "
-                f"input is {tuple(inputs.shape)}"
+                f"layer {self.name!r} has scale and offset for {np.size(self.scale)} and {np.size(self.offset)} "
+                f"features, which must be those of the input, or 1; its input is {tuple(inputs.shape)}"
             )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Of one feature there come as many as scale and offset have, which in Keras the shape does not say."""
+        size = max(np.size(self.scale), np.size(self.offset))
+        return (*input_shape[:-1], size) if input_shape and size > 1 else input_shape
 
     def apply(self, inputs: Array) -> Array:
         scale, offset = (np.asarray(one, self.dtype) for one in (self.scale, self.offset))
