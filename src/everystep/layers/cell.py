@@ -66,7 +66,7 @@ class Cell(Layer):
         self.recurrent_dropout = fraction(self.name, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
         check_flags(self, "use_bias")
-        self._packed: Packed | None = None
+        self._packed: tuple[dict[str, Array], Packed] | None = None  # with the weights that were packed
 
     @property
     def spec(self) -> cells.Cell:
@@ -89,19 +89,15 @@ class Cell(Layer):
         """The bias to begin with."""
         return self.bias_initializer(shape, dtype)
 
-    def weights_changed(self) -> None:
-        self._packed = None
-
     @property
     def packed(self) -> Packed:
         """The weights as the engine reads them."""
-        packed = self._packed  # read once: another thread may set weights meanwhile
-        if packed is None:
-            self._require_built("a run")
-            w = self._weights
+        self._require_built("a run")
+        w, kept = self._weights, self._packed  # read once: another thread may set weights meanwhile
+        if kept is None or kept[0] is not w:
             packed = engine.pack(self.spec.name, w["kernel"], w["recurrent_kernel"], w.get("bias"))
-            self._packed = packed
-        return packed
+            kept = self._packed = (w, packed)
+        return kept[1]
 
     @property
     def functions(self) -> dict[str, Any]:

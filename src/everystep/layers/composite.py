@@ -133,5 +133,4 @@ def afresh(layer: Layer, name: str) -> Any:
     twin.name = name
     for one in (twin, *(twin.flat_layers().values() if isinstance(twin, Composite) else ())):
         one._weights, one.built_shape = {}, None
-        one.weights_changed()
     return twin

@@ -104,7 +104,6 @@ class Weighted(Operation):
             taken[name] = np.array(new, old.dtype, order="C")
         self._weights = taken
         self.weights_version += 1
-        self.weights_changed()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: all but the weights as the engine has them packed, which are packed again."""
@@ -124,9 +123,6 @@ class Weighted(Operation):
         if kept is None or kept[0] is not weight:
             kept = self._as_packed[name] = (weight, pack(weight))
         return kept[1]
-
-    def weights_changed(self) -> None:
-        """Called when the weights are new; a layer that keeps them packed packs them again."""
 
     def count_params(self) -> int:
         """How many numbers the weights hold."""
