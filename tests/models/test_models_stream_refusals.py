@@ -266,7 +266,9 @@ def test_bytes_that_are_damaged_are_refused() -> None:
     for changes, message in (
         ({"states": [[name, "<f4", [B, 10**9]]]}, "does not fit in them"),
         ({"states": [[name, "<f4", [-B, -4]]]}, "does not fit in them"),
-        ({"states": [[name, "|O", [B]]]}, "does not fit in them"),
+        ({"states": [[name, "|O", [B]]]}, "header is not one"),
+        ({"states": [[name, "1" * 5000 + ",f4", [B]]]}, "header is not one"),
+        ({"states": [[name, ["f4"], [B]]]}, "header is not one"),
         ({"states": [[name, "<f4", [B, H]]]}, "bytes are left over"),
         ({"states": 3}, "header is not one"),
         ({"states": [[name, "no", [1]]]}, "header is not one"),

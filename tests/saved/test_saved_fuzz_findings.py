@@ -53,3 +53,10 @@ def test_an_address_in_the_weights_that_is_larger_than_an_integer_of_the_machine
     data[49] = 0
     write(path, members | {"model.weights.h5": bytes(data)})
     assert_refused(path, "model.weights.h5 of .* is not an HDF5 file, or is damaged: .*too large")
+
+
+@pytest.mark.parametrize("dtype", ["1" * 5000 + ",f4", "4096,4096f4", "f4,f4", ["f4"], {"a": "f4"}])
+def test_a_dtype_of_an_input_that_only_numpy_knows(path: Path, dtype: Any) -> None:
+    """NumPy reads numbers in a string for a dtype with Python's parser: a SyntaxError came out."""
+    with_entry(path, "InputLayer", lambda entry: entry["config"].update(dtype=dtype))
+    assert_refused(path, "dtype .* is not one of bool, int8", UnsupportedError)

@@ -70,7 +70,7 @@ def dtype_name(layer: str, dtype: Any) -> str:
         given = dtype.get("config", {}).get("name")
     given = "float32" if given is None else given
     if not isinstance(given, str):
-        given = getattr(given, "name", None) or np.dtype(given).name
+        given = np.dtype(given).name if isinstance(given, type) else getattr(given, "name", given)
     if given not in [known.name for known in FLOATS]:
         raise UnsupportedError(f"layer {layer!r}: dtype {given!r} is not one of float32, float64, which the engine has")
     return str(given)

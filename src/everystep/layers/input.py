@@ -10,7 +10,7 @@ import numpy as np
 from everystep.errors import OptionError, UnsupportedError
 from everystep.layers.base import Layer
 from everystep.layers.operation import Config
-from everystep.layers.tensor import Node, Tensor
+from everystep.layers.tensor import DTYPES, Node, Tensor
 
 
 class InputLayer(Layer):
@@ -41,14 +41,10 @@ class InputLayer(Layer):
         self.batch_shape = self._sizes("batch_shape", given)
         if not self.batch_shape:
             raise OptionError(f"Input {self.name!r}: batch_shape needs a batch axis; got ()")
-        try:
-            self.dtype = np.dtype("float32" if dtype is None else dtype).name
-        except TypeError:
-            raise UnsupportedError(f"Input {self.name!r}: NumPy has no dtype {dtype!r}") from None
-        if np.dtype(self.dtype).kind not in "biu" and self.dtype not in ("float32", "float64"):
-            raise UnsupportedError(
-                f"Input {self.name!r}: dtype {self.dtype} is not float32, float64, a whole number or bool"
-            )
+        dtype = "float32" if dtype is None else dtype
+        self.dtype = np.dtype(dtype).name if isinstance(dtype, (type, np.dtype)) else dtype
+        if self.dtype not in DTYPES:  # and so never read by NumPy, which takes much in a string for a dtype
+            raise UnsupportedError(f"Input {self.name!r}: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         self.built_shape = self.batch_shape
         self.tensor = Tensor(self.batch_shape, self.dtype, self.name)
         Node(self, (), {}, self.tensor)

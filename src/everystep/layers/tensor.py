@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 Shape = tuple[int | None, ...]
+DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 
 
 class History(NamedTuple):

@@ -18,12 +18,13 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from everystep.errors import DtypeError, OptionError, ShapeError
-from everystep.layers.tensor import Array
+from everystep.layers.tensor import DTYPES, Array
 from everystep.models.model import Model
 from everystep.models.stream_call import Call, Held
 
 MAGIC, VERSION = b"everystep stream", 1
 _LENGTHS, _CHECK = struct.Struct("<HI"), struct.Struct("<I")
+_DTYPES = {dtype.str: dtype for dtype in (np.dtype(name).newbyteorder("<") for name in DTYPES)}  # as a header has them
 
 
 class Header(NamedTuple):
@@ -104,8 +105,8 @@ def from_bytes(blob: bytes) -> tuple[Header, dict[str, Array]]:
         _damaged("their check sum is another, as if they were cut or changed")
     try:
         header = Header(**json.loads(body[start : start + length]))
-        entries = [(str(name), np.dtype(dtype), [int(n) for n in shape]) for name, dtype, shape in header.states]
-    except (ValueError, TypeError, AttributeError):
+        entries = [(str(name), _DTYPES[dtype], [int(n) for n in shape]) for name, dtype, shape in header.states]
+    except (ValueError, TypeError, AttributeError, KeyError):
         _damaged("their header is not one")
     if not all(isinstance(n, int) and n >= 0 for n in (header.batch_size, header.steps)):
         _damaged("their header is not one")
@@ -113,7 +114,7 @@ def from_bytes(blob: bytes) -> tuple[Header, dict[str, Array]]:
     at = start + length
     for name, dtype, shape in entries:
         size = math.prod(shape) * dtype.itemsize
-        if dtype.kind not in "biuf" or min(shape, default=0) < 0 or at + size > len(body):
+        if min(shape, default=0) < 0 or at + size > len(body):
             _damaged(f"state {name!r}, {dtype} of shape {shape}, does not fit in them")
         arrays[name] = np.frombuffer(body[at : at + size], dtype).reshape(shape).astype(dtype.newbyteorder("="))
         at += size

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from everystep.errors import OptionError, UnsupportedError
-from everystep.layers.operations.kind import DTYPES
+from everystep.layers.tensor import DTYPES
 
 CONSTANTS = ("__slice__", "__ellipsis__", "__numpy__", "__tensor__")
 

@@ -14,7 +14,6 @@ from everystep.engine import Array
 from everystep.errors import UnsupportedError
 from everystep.layers.operations.kind import (
     CORE,
-    DTYPES,
     MATH,
     Kind,
     as_dtype,
@@ -25,6 +24,7 @@ from everystep.layers.operations.kind import (
     result_dtype,
     unchanged,
 )
+from everystep.layers.tensor import DTYPES
 
 PAIR = ("x1", "x2")
 

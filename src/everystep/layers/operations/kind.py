@@ -10,10 +10,9 @@ import numpy as np
 
 from everystep.errors import DtypeError, OptionError, ShapeError
 from everystep.layers.structure import flatten
-from everystep.layers.tensor import Array, Shape
+from everystep.layers.tensor import DTYPES, Array, Shape
 
 NUMPY, NN, MATH, CORE = (f"keras.src.ops.{part}" for part in ("numpy", "nn", "math", "core"))  # where Keras has them
-DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 
 
 class Kind(NamedTuple):
