@@ -127,7 +127,7 @@ def with_state() -> Any:
 
 def beside() -> Any:
     x = layers.Input((T, H))
-    return everystep.Model(x, [layers.LSTM(H)(x), layers.LSTM(H, name="one")(x)])
+    return everystep.Model(x, [layers.LSTM(H, name="the_one")(x), layers.LSTM(H, name="one")(x)])
 
 
 def two_ways(forward: Any, backward: Any) -> Any:

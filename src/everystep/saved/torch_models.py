@@ -116,10 +116,10 @@ def _chain(model: Model) -> list[Any]:
     newest = model.inputs[0]
     if len(model.inputs) > 1:
         raise UnsupportedError(f"model {model.name!r} has {len(model.inputs)} inputs; PyTorch's modules have one")
-    for node in model.graph.nodes:
+    called = [node for node in model.graph.nodes if not isinstance(node.operation, InputLayer)]
+    called.sort(key=lambda node: not isinstance(node.operation, Layer))  # a Masking before the functions of its mask
+    for node in called:
         layer = node.operation
-        if isinstance(layer, InputLayer):
-            continue
         if not isinstance(layer, (*CLASSES.values(), Bidirectional, Dropout)):
             raise UnsupportedError(
                 f"layer {layer.name!r} is {with_article(layer.kind)}; to_torch takes LSTM, GRU, SimpleRNN, those in a "
