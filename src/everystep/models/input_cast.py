@@ -17,25 +17,29 @@ def may_become(dtype: str, wanted: str) -> bool:
     return dtype == wanted or (kinds[0] in "biu" and kinds[1] in "iuf")
 
 
-class InputCast(Layer):
+def as_input(model: str, tensor: Tensor, array: Array) -> Array:
     """The array for an input, in the input's dtype.
 
-    Raises, when it runs:
+    Raises:
         DtypeError: the dtype cannot hold a number in it.
     """
+    return converted(f"model {model!r}: input {tensor.name!r}", array, tensor.dtype)
+
+
+class InputCast(Layer):
+    """`as_input` as a call of a stream."""
 
     any_dtype = True
 
     def __init__(self, model: str, tensor: Tensor) -> None:
         super().__init__(name=f"{tensor.name}_cast")
-        self._where = f"model {model!r}: input {tensor.name!r}"
-        self._wanted = tensor.dtype
+        self._model, self._tensor = model, tensor
 
     def apply(self, inputs: Array) -> Array:
-        return converted(self._where, inputs, self._wanted)
+        return as_input(self._model, self._tensor, inputs)
 
     def returns_its_input(self, before: Any, returned: Any) -> bool:
         return before is returned
 
     def output_dtype(self, inputs: Any) -> str:
-        return self._wanted
+        return self._tensor.dtype

@@ -19,7 +19,7 @@ from everystep.layers.tensor import Array, Node, Tensor
 from everystep.models import config as configs
 from everystep.models import ragged
 from everystep.models.graph import Graph
-from everystep.models.input_cast import InputCast, may_become
+from everystep.models.input_cast import as_input, may_become
 from everystep.models.inputs import standardize
 from everystep.models.pickled import put_together, taken_apart
 from everystep.models.progress import progress_bar
@@ -275,7 +275,7 @@ class Model(Composite):
         )
         masks = [one if other is None else other for one, other in zip(came, given, strict=True)]
         arrays = [
-            InputCast(self.name, tensor).apply(array)
+            as_input(self.name, tensor, array)
             for tensor, array in zip(graph.inputs, flatten(call["inputs"]), strict=True)
         ]
         outputs, their_masks, after = graph.run(arrays, masks, state or {}, verb)
