@@ -6,8 +6,6 @@ import contextlib
 import ctypes
 import os
 import platform
-import select
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from engine_cases import EVERY_CELL, FEATURES, Case, assert_same_bits, case, numbers, oracle_numbers
+from forks import in_child
 
 from everystep import engine
 from everystep.cells import CELLS
@@ -134,26 +133,6 @@ def test_the_callers_modes_in_the_other_functions(dtype: Any) -> None:
 # ---- Forks and threads ----
 
 LONG_ROWS, LONG_UNITS = (8, 60, 16, 64), (1, 16, 20, 330)
-
-
-def in_child(work: Any, seconds: float = 60) -> bytes:
-    """What `work` returns in a child made by fork; the child is killed if it hangs."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            os.write(writing, work())
-        os._exit(0)
-    os.close(writing)
-    try:
-        ready, _, _ = select.select([reading], [], [], seconds)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            raise AssertionError("the child hangs")
-        return os.read(reading, 1 << 16)
-    finally:
-        os.close(reading)
-        os.waitpid(child, 0)
 
 
 @EVERY_CELL

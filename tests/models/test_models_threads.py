@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
 import pickle
-import select
-import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forks import in_child
 from topologies import TOPOLOGIES, H, I, Names, data, fed, nested, random_weights
 
 import everystep
@@ -145,24 +142,9 @@ def test_the_weights_are_shared_and_never_written_to() -> None:
 # ---- Processes ----
 
 
-def from_child(work: Callable[[], list[bytes]], seconds: float = 60) -> list[bytes]:
-    """What `work` returns in a child made by fork; the child is killed if it hangs."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            os.write(writing, pickle.dumps(work()))
-        os._exit(0)
-    os.close(writing)
-    try:
-        ready, _, _ = select.select([reading], [], [], seconds)
-        if not ready:
-            os.kill(child, signal.SIGKILL)
-            raise AssertionError("the child hangs")
-        return list(pickle.loads(os.read(reading, 1 << 16)))
-    finally:
-        os.close(reading)
-        os.waitpid(child, 0)
+def from_child(work: Callable[[], list[bytes]]) -> list[bytes]:
+    """What `work` returns in a child made by fork."""
+    return list(pickle.loads(in_child(lambda: pickle.dumps(work()))))
 
 
 @FORK
