@@ -22,13 +22,6 @@ DRAWN_FAULTS = [
         _DRAWN,
     ),
     Fault(
-        "drawn: a sliding window one step wider",
-        "src/everystep/layers/multi_head_attention.py",
-        "np.arange(S)) < self.sliding_window",
-        "np.arange(S)) <= self.sliding_window",
-        _DRAWN,
-    ),
-    Fault(
         "drawn: a step's own mask reaches no layer in TimeDistributed",
         "src/everystep/layers/time_distributed.py",
         "takes = mask is not None and mask.ndim > 1 and",

@@ -94,4 +94,11 @@ MERGING_FAULTS = [
         "for axis in self._axes)",
         ODD_CALLS,
     ),
+    Fault(
+        "MultiHeadAttention: a sliding window one step wider",
+        "src/everystep/layers/multi_head_attention.py",
+        "np.arange(S)) < self.sliding_window",
+        "np.arange(S)) <= self.sliding_window",
+        ("tests/layers/test_layers_attention.py::test_several_heads",),
+    ),
 ]
