@@ -14,7 +14,7 @@ CXX_FILES := $(ENGINE) $(wildcard benchmarks/*.cc)
 PACKAGES := .venv/.packages
 INSTALLED := .venv/.everystep
 BUILD_TOOLS := build/tools/.complete
-PEERS := .venv-bench/.packages
+PEERS := .venv-bench/.packages .venv-bench-tensorflow/.packages
 
 help:
 	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
@@ -86,7 +86,7 @@ lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
 
 clean:
-	rm -rf .venv .venv-bench .nox build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-bench .venv-bench-tensorflow .nox build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	rm -f src/everystep/*.so
 	find src tests fuzz benchmarks examples -name __pycache__ -type d -exec rm -rf {} +
 
@@ -114,11 +114,11 @@ $(INSTALLED): $(ENGINE) CMakeLists.txt pyproject.toml $(BUILD_TOOLS) $(PACKAGES)
 	    $(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(PEERS): requirements/bench.lock | .venv/bin/python
-	@echo "Installing the benchmarks' peers into .venv-bench."
-	@rm -rf .venv-bench
-	@$(BIN)/python -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install -qq -r requirements/bench.lock
+$(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
+	@echo "Installing peers of the benchmarks into .venv-$*."
+	@rm -rf .venv-$*
+	@$(BIN)/python -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install -qq -r requirements/$*.lock
 	@touch $@
 
 .DELETE_ON_ERROR:

@@ -14,3 +14,6 @@ compile build --generate-hashes --group build --no-emit-package numpy --no-emit-
 # Without hashes and CUDA: torch's builds for CPU and for GPU are one version and different files.
 compile bench --constraint requirements/dev.lock --group bench
 sed -i -E '/^(cuda|nvidia|triton)/d' requirements/bench.lock
+# TensorFlow wants other versions than dev's; Keras is the same everywhere.
+grep -o '^keras==[0-9.]*' requirements/dev.lock |
+  compile bench-tensorflow --generate-hashes --constraint - --group bench-tensorflow
