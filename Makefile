@@ -28,6 +28,7 @@ help:
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
 	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
+	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -82,6 +83,9 @@ options: $(INSTALLED)
 start: $(INSTALLED)
 	@$(BIN)/python benchmarks/start.py $(BENCH_ARGS)
 
+accuracy: $(INSTALLED) .venv-bench/.packages
+	@$(BIN)/python benchmarks/accuracy.py $(BENCH_ARGS)
+
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
 
@@ -122,4 +126,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start accuracy lock clean
