@@ -1,11 +1,12 @@
-"""How long a step of a stream takes: LSTM(64) and Dense(1) on 32 inputs, batch 1, a new input each time.
+"""How long a step of a stream takes: LSTM(64) and Dense(1) on 32 inputs, from a file, batch 1, a new input each time.
 
     python benchmarks/step.py [--peer PYTHON]
 
 Prints the 50th, 99th and 99.9th percentile of single steps, and the mean of whole loops of 1,000 steps, free of the
-clock's own time: with and without `out`, at step 10 and after 100,000. With `--peer`, the interpreter of an
-environment that has onnx and onnxruntime, ONNX Runtime makes the same steps, of the same weights, in a process of its
-own; the two take turns, and their first outputs are compared.
+clock's own time: with and without `out`, at step 10 and after 100,000. Beside them stands what the kernels take of it:
+the same calls on the same arrays, round after round inside the native module; the rest is what a call from Python
+costs. With `--peer`, the interpreter of an environment that has onnx and onnxruntime, ONNX Runtime makes the same
+steps, of the same weights, in a process of its own; the two take turns, and their first outputs are compared.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 
 I, H, LOOP, ROUNDS = 32, 64, 1_000, 30
 SINGLE = 100_000
+KERNELS = "the kernels alone"
 
 
 def weights() -> dict[str, np.ndarray]:
@@ -55,13 +58,16 @@ def single(step: Callable[[Any], Any], x: Any, count: int) -> np.ndarray:
 
 
 def opened() -> Any:
-    from everystep import Input, Model
+    from everystep import Input, Model, load_model
     from everystep.layers import LSTM, Dense
 
     x = Input((None, I))
     model = Model(x, Dense(1)(LSTM(H)(x)))
     model.set_weights(list(weights().values()))
-    return model.stream()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.keras")
+        model.save(path)
+        return load_model(path).stream()
 
 
 # ---- The peer ----
@@ -132,9 +138,9 @@ def serve() -> None:
 # ---- The table ----
 
 
-def row(name: str, loops: list[float], singles: Any) -> None:
-    p = [f"{v * 1e6:7.2f}" for v in np.percentile(singles, [50, 99, 99.9])]
-    print(f"{name:34}{min(loops) * 1e6:9.2f}{np.median(loops) * 1e6:9.2f}   {'  '.join(p)}")
+def row(name: str, loops: list[float], singles: Any = ()) -> None:
+    p = [f"{v * 1e6:7.2f}" for v in np.percentile(singles, [50, 99, 99.9])] if len(singles) else []
+    print(f"{name:34}{min(loops) * 1e6:9.2f}{np.median(loops) * 1e6:9.2f}   {'  '.join(p)}".rstrip())
 
 
 def main() -> None:
@@ -161,22 +167,28 @@ def main() -> None:
         print(what, file=peer.stdin, flush=True)
         return json.loads(peer.stdout.readline())
 
-    loops: dict[str, list[float]] = {name: [] for name in [*calls, "ONNX Runtime"]}
+    loops: dict[str, list[float]] = {name: [] for name in [KERNELS, *calls, "ONNX Runtime"]}
     for _ in range(ROUNDS):
+        loops[KERNELS].append(stream._program.timed(LOOP) / LOOP)
         for name, call in calls.items():
             loops[name].append(loop(call, x))
         if peer:
             loops["ONNX Runtime"].append(asked("loop"))
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs; microseconds a step")
     print(f"{'':34}{'loop min':>9}{'median':>9}   {'p50':>7}  {'p99':>7}  {'p99.9':>7}")
+    row(KERNELS, loops[KERNELS])
     for name, call in calls.items():
         row(name, loops[name], single(call, x, SINGLE))
     if peer:
         row("ONNX Runtime", loops["ONNX Runtime"], asked("single"))
-        ratio = np.median(np.divide(loops["ONNX Runtime"], loops["step(x_t)"]))
-        print(f"ONNX Runtime / step(x_t), median of {ROUNDS} pairs of loops: {ratio:.2f}")
+        for name in calls:
+            ratio = np.median(np.divide(loops["ONNX Runtime"], loops[name]))
+            print(f"ONNX Runtime / {name}, median of {ROUNDS} pairs of loops: {ratio:.2f}")
         peer.stdin.close()
         peer.wait()
+    for name in calls:
+        cost = np.median(np.subtract(loops[name], loops[KERNELS])) * 1e6
+        print(f"{name} - its kernels, median of {ROUNDS} pairs of loops: {cost:.2f}")
     old, new = opened(), opened()
     for k in range(100_000):
         old.step(x[k % LOOP])

@@ -154,20 +154,22 @@ Pool& the_pool() {
 
 }  // namespace
 
-FloatModes::FloatModes() {
 #if defined(__x86_64__)
-  saved_ = _mm_getcsr();
-  _mm_setcsr((saved_ & ~0x603fu) | 0x8040u);  // rounding bits and old exception flags off; FTZ and DAZ on
-#else
-  saved_ = 0;
-#endif
+constexpr unsigned kControl = 0xffc0, kRounding = 0x6000, kFlags = 0x3f, kFlush = 0x8040;  // FTZ and DAZ
+
+FloatModes::FloatModes() : saved_(_mm_getcsr()) {
+  const unsigned wanted = (saved_ & ~(kRounding | kFlags)) | kFlush;
+  changed_ = ((saved_ ^ wanted) & kControl) != 0;  // to write them takes as long as a hundred numbers
+  if (changed_) _mm_setcsr(wanted);
 }
 
 FloatModes::~FloatModes() {
-#if defined(__x86_64__)
-  _mm_setcsr(saved_);
-#endif
+  if (changed_) _mm_setcsr(saved_);
 }
+#else
+FloatModes::FloatModes() : saved_(0), changed_(false) {}
+FloatModes::~FloatModes() = default;
+#endif
 
 void Barrier::wait() {
   const int generation = generation_.load(std::memory_order_relaxed);

@@ -17,6 +17,7 @@ class FloatModes {
 
  private:
   unsigned saved_;
+  bool changed_;  // one inside another changes nothing
 };
 
 // Waits until all members have come. Spins briefly, because steps are microseconds apart, then yields the CPU.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "everystep.h"
+#include "program.h"
 
 namespace nb = nanobind;
 
@@ -94,19 +95,10 @@ Run<Real> forward(int cell, int activation, int recurrent_activation, In<Real> x
   return run;
 }
 
-// Makes a short call at once, a long one with Python's lock let go: to let go costs as much as a hundred numbers.
-template <class Work>
-void work_unlocked(int64_t products, Work work) {
-  constexpr int64_t kLong = 1 << 18;  // some 10 microseconds
-  if (products < kLong) return work();
-  const nb::gil_scoped_release unlocked;
-  work();
-}
-
-// A function without arguments that does the work again and again, on arrays that it keeps alive.
+// A call of the work, to be made again and again on arrays that it keeps alive.
 template <class Work, class... Kept>
-nb::object bound(int64_t products, Work work, const Kept&... kept) {
-  return nb::cpp_function([products, work, alive = std::tuple<Kept...>(kept...)] { work_unlocked(products, work); });
+Bound bound(int64_t products, Work work, const Kept&... kept) {
+  return {products, [work, alive = std::tuple<Kept...>(kept...)] { work(); }};
 }
 
 // A function that makes one run, one that binds one, to be made again and again on the same arrays, and one that makes
@@ -191,7 +183,7 @@ void product_arrays(In<Real> a, In<Real> packed, In<Real> bias, int activation, 
 }
 
 template <class Real>
-nb::object bind_product(In<Real> a, In<Real> packed, In<Real> bias, int activation, Out<Real> out) {
+Bound bind_product(In<Real> a, In<Real> packed, In<Real> bias, int activation, Out<Real> out) {
   const auto M = static_cast<int64_t>(a.shape(0)), K = static_cast<int64_t>(a.shape(1));
   const auto N = static_cast<int64_t>(out.shape(1));
   const auto work = [=, a = a.data(), packed = packed.data(), bias = data(bias), out = out.data()] {
@@ -201,7 +193,7 @@ nb::object bind_product(In<Real> a, In<Real> packed, In<Real> bias, int activati
 }
 
 template <class Real>
-nb::object bind_activate(int activation, In<Real> x, Out<Real> out) {
+Bound bind_activate(int activation, In<Real> x, Out<Real> out) {
   const auto n = static_cast<int64_t>(x.size());
   const auto work = [=, x = x.data(), out = out.data()] {
     activate<Real>(static_cast<Activation>(activation), n, x, out);
@@ -247,6 +239,7 @@ NB_MODULE(_engine, m) {
   // A stream that lives as long as the process keeps its bound calls. Those of a stream that is gone go with it, as a
   // test sees: their arrays know nothing of them, so that there is no cycle.
   nb::set_leak_warnings(false);
+  everystep::define_program(m);
   everystep::define<float>(m);
   everystep::define<double>(m);
   m.def("instruction_set", [] { return std::string(everystep::instruction_set()); });

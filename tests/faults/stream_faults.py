@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fault import Fault
 
+NATIVE = ("tests/models/test_models_stream_native.py",)
 CLOCKS = ("tests/models/test_models_stream_clocks.py",)
 
 STREAM_FAULTS = [
@@ -62,5 +63,33 @@ STREAM_FAULTS = [
         "_engine.bind_product(a.reshape(M, K), matrix.data, bias,",
         "_engine.bind_product(a.reshape(M, K), matrix.data, None,",
         ("tests/models/test_models_stream.py",),
+    ),
+    Fault(
+        "streams: the native way does not ask whether weights have changed",
+        "src/everystep/models/stream.py",
+        "[(layer.version, version) for layer, version in self._versions],",
+        "[],",
+        NATIVE,
+    ),
+    Fault(
+        "streams: what is of another C type is handed on as it is",
+        "src/everystep/models/stream.py",
+        "np.array(array, value.array.dtype)\n",
+        "array\n",
+        NATIVE,
+    ),
+    Fault(
+        "streams: `out` is not written where x is converted",
+        "src/everystep/models/stream.py",
+        "result[...] = array",
+        "pass",
+        NATIVE,
+    ),
+    Fault(
+        "streams: an array goes the long way though it fits",
+        "src/everystep/models/stream.py",
+        "found = self._native_step(x_t, out)",
+        "found = None",
+        NATIVE,
     ),
 ]

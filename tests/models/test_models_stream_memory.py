@@ -78,7 +78,7 @@ def test_a_stream_that_is_gone_leaves_nothing() -> None:
     """Its bound calls hold its arrays, and nothing holds them: so it needs no search for cycles."""
     streams = [closed_list().stream(B) for _ in range(2)]
     streams.append(streams[0].fork())
-    arrays = [weakref.ref(array) for stream in streams for array in stream._buffers]
+    arrays = [weakref.ref(array) for stream in streams for array in (value.array for value in stream._inputs)]
     arrays += [weakref.ref(held.now) for stream in streams for held in stream._states.values()]
     streams[0].step([np.ones((B, I), "float32"), np.ones(B, "int32")])
     gc.disable()

@@ -1,14 +1,16 @@
 """Calls of the engine whose arrays stay the same: checked once, then made again and again on what is in them by then.
 
 Each function takes arrays and returns a call without arguments, which reads the ones and writes the others, allocates
-nothing and returns None. It is a function of the native module that holds the arrays' addresses and keeps them alive:
-no argument goes over. A short call keeps Python's lock. Two threads may not make one call at the same time.
+nothing and returns None. It is an object of the native module that holds the arrays' addresses and keeps them alive: no
+argument goes over. A `Program` makes several of them in one call. A short call keeps Python's lock, which costs as much
+to let go as a small step takes. Two threads may not make one call at the same time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from everystep import _engine
 from everystep.engine.arguments import activation_code, check_states, run_arguments
@@ -17,6 +19,37 @@ from everystep.engine.products import PackedMatrix
 from everystep.engine.weights import Packed
 
 Bound = Callable[[], object]
+
+
+class Program:
+    """Calls one after the other, between inputs that are copied in and outputs that are copied out.
+
+    Args:
+        calls: of this module or any others without arguments, in their order.
+        inputs: arrays that the calls read, C-contiguous. outputs: arrays that hold what they find.
+        unchanged: arrays (1) of int64, with what each must hold for the calls to be right.
+
+    Attributes:
+        step: step(x, out) copies x, one array or several in a list, over the inputs, makes the calls, and copies the
+            outputs to `out`, or where that is None to new arrays; it returns these. Where anything is not exactly as it
+            must be (another class than NumPy's own array, another dtype or shape, an `out` that is read-only, another
+            count of arrays, an `unchanged` array that is not) it does nothing and returns None. What a call raises
+            comes through.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[Bound],
+        inputs: Sequence[Array],
+        outputs: Sequence[Array],
+        unchanged: Sequence[tuple[Array, int]] = (),
+    ) -> None:
+        self._native = _engine.Program(list(calls), list(inputs), list(outputs), list(unchanged))
+        self.step: Callable[[Any, Any], Any] = self._native.step
+
+    def timed(self, n: int) -> float:
+        """Seconds that n rounds of the calls take, which go on from the states that are there."""
+        return float(self._native.timed(n))
 
 
 def bound_step(

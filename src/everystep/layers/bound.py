@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from everystep import engine
-from everystep.engine import Array, Bound, PackedMatrix
+from everystep.engine import Array, Bound, PackedMatrix, Program
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.concatenate import Concatenate
@@ -29,7 +29,7 @@ from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.together import Found
 
-__all__ = ["Bound", "BoundStep", "bound_mask", "bound_step"]
+__all__ = ["Bound", "BoundStep", "Program", "bound_mask", "bound_step"]
 
 
 NOT_BOUND = ("sparsemax", "glu")  # activations that take memory of their own at each step

@@ -39,7 +39,7 @@ class Weighted(Operation):
 
     Attributes:
         built_shape: the shape of the inputs that it was built for; None before.
-        weights_version: how often `set_weights` gave it others.
+        version: (1) int64, how often `set_weights` gave it others; always the same array.
     """
 
     def __init__(self, name: str | None, dtype: Any) -> None:
@@ -47,7 +47,7 @@ class Weighted(Operation):
         self.dtype = dtype_name(self.name, dtype)
         self.built_shape: Any = None
         self._weights: dict[str, Array] = {}
-        self.weights_version = 0
+        self.version = np.zeros(1, np.int64)
         self._as_packed: dict[str, tuple[Array, Any]] = {}
 
     def add_weight(
@@ -103,7 +103,7 @@ class Weighted(Operation):
                 new = converted(f"layer {self.name!r}: {name}", new, str(old.dtype))
             taken[name] = np.array(new, old.dtype, order="C")
         self._weights = taken
-        self.weights_version += 1
+        self.version += 1
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: all but the weights as the engine has them packed, which are packed again."""

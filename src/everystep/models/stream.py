@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from everystep.errors import DtypeError, OptionError, ShapeError, UnsupportedError
+from everystep.layers.bound import Program
 from everystep.layers.checks import whole_number
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Array, Tensor
@@ -61,15 +62,18 @@ class Stream:
         ]
         self._static = {name: value.array for name, value in zip(names, inputs, strict=True) if value.constant}
         self._inputs = [value for value in inputs if value.timed]
-        self._buffers = [value.array for value in self._inputs]
-        self._only = self._buffers[0] if len(self._buffers) == 1 else None
         self._plan = Plan(model, self.batch_size, inputs, known)
-        self._steps = self._plan.steps
         self._outputs = self._plan.shown
-        packed = self.model._packed(self._outputs)
-        self._y: Array | None = packed if isinstance(packed, np.ndarray) else None  # the only output, if there is one
+        self._single = isinstance(model._packed(self._outputs), np.ndarray)  # one output, in no structure
         self._states = stream_state.named(self._plan.calls)
-        self._versions = [(layer, layer.weights_version) for layer in model.flat_layers().values() if layer.weights]
+        self._versions = [(layer, int(layer.version[0])) for layer in model.flat_layers().values() if layer.weights]
+        self._program = Program(
+            self._plan.steps,
+            [value.array for value in self._inputs],
+            self._outputs,
+            [(layer.version, version) for layer, version in self._versions],
+        )
+        self._native_step = self._program.step
         self._fingerprint: bytes | None = None
 
     # ---- Steps ----
@@ -89,28 +93,34 @@ class Stream:
             ShapeError, DtypeError, OptionError: x_t or out does not fit; the stream is as it was.
             UnsupportedError: the model has other weights now.
         """
-        self._check_weights()
-        only, y = self._only, self._y
-        if out is not None and not (y is not None and _alike(out, y) and out.flags.writeable):
-            self._check_out(out)
-        if only is not None and _alike(x_t, only):
-            only[...] = x_t
-        else:
-            for buffer, array in zip(self._buffers, self._arranged(x_t, 1), strict=True):
-                buffer[...] = array
-        for call in self._steps:
-            call()
+        found = self._native_step(x_t, out)
+        if found is None:
+            found = self._fitted_step(x_t, out)
         self.steps += 1
-        if y is not None:
-            if out is None:
-                return y.copy()
-            out[...] = y
-        elif out is None:
-            return self.model._packed([array.copy() for array in self._outputs])
-        else:
-            for given, array in zip(flatten(out), self._outputs, strict=True):
-                given[...] = array
-        return out
+        if out is not None:
+            return out
+        return found if self._single else self.model._packed(found)
+
+    def _fitted_step(self, x_t: Any, out: Any) -> Any:
+        """A step of what is not exactly as the program takes it: to be converted, or refused by what does not fit."""
+        self._check_weights()
+        if out is not None:
+            self._check_out(out)
+        arrays = [  # aligned, and of the dtype itself, where two C types are as long
+            np.array(array, value.array.dtype)
+            for array, value in zip(self._arranged(x_t, 1), self._inputs, strict=True)
+        ]
+        found = self._native_step(arrays if len(arrays) > 1 else arrays[0], None)
+        if found is None:  # all else fits
+            self._check_weights()
+        if out is not None:
+            for result, array in zip(self._flat(out), self._flat(found), strict=True):
+                result[...] = array
+        return found
+
+    def _flat(self, outputs: Any) -> list[Any]:
+        """The arrays of the outputs; what is in the place of the only one must be an array itself."""
+        return [outputs] if self._single else flatten(outputs)
 
     def run(self, chunk: Any) -> Any:
         """Several steps at once, with the numbers of stepping through them, to the bit.
@@ -256,7 +266,7 @@ class Stream:
         return array
 
     def _check_out(self, out: Any) -> None:
-        results = flatten(out) if self._y is None else [out]
+        results = self._flat(out)
         if len(results) != len(self._outputs):
             raise ShapeError(f"out must be {len(self._outputs)} arrays, one for each output; got {len(results)}")
         for k, (result, array) in enumerate(zip(results, self._outputs, strict=True)):
@@ -280,16 +290,11 @@ class Stream:
 
     def _check_weights(self) -> None:
         for layer, version in self._versions:
-            if layer.weights_version != version:
+            if layer.version[0] != version:
                 raise UnsupportedError(
                     f"layer {layer.name!r} was given other weights after this stream was opened. Open another with "
                     "model.stream(); to go on from here under the new weights, hand it this one's state"
                 )
-
-
-def _alike(array: Any, other: Array) -> bool:
-    """Whether it is an array like the other one, nothing to be converted."""
-    return type(array) is np.ndarray and array.shape == other.shape and array.dtype == other.dtype
 
 
 def _step_shape(tensor: Tensor) -> tuple[int, ...]:
