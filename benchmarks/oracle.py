@@ -17,13 +17,15 @@ import equations
 RETURNED = ("cells", "gates")  # options that ask for what the textbook loop always returns
 
 
-def reference(p: Problem) -> dict[str, np.ndarray]:
+def reference(p: Problem, gradients: bool = True) -> dict[str, np.ndarray]:
     x, d_h, *others = (array.astype(np.float64) for array in (p.x, p.d_h, *p.states, *p.weights))
     states, weights = others[: len(p.states)], others[len(p.states) :]
     names = (name.removeprefix("d_") for name in p.names[-len(weights) :])
     options = {name: value for name, value in p.options.items() if name not in RETURNED}
     arriving = {"d_c" if name == "d_cells" else name: d for name, d in p.arriving.items()}
     out = equations.run(p.layer.cell.name, x, states, dict(zip(names, weights, strict=True)), **options)
+    if not gradients:
+        return {"h": out.h}
     found = equations.gradient(out, d_h=d_h, **arriving)
     return {"h": out.h} | {name: found[name.removeprefix("d_")] for name in p.names[1:]}
 

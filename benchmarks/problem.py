@@ -31,6 +31,18 @@ class Shape(NamedTuple):
     I: int
     H: int
 
+    @classmethod
+    def read(cls, text: str) -> Shape:
+        """From "B,T,I,H"."""
+        numbers = text.split(",")
+        if len(numbers) != 4 or not all(number.strip().isdecimal() for number in numbers):
+            raise ValueError(f"expected a shape B,T,I,H as in 32,100,64,256; got {text!r}")
+        return cls(*map(int, numbers))
+
+    @property
+    def text(self) -> str:
+        return ",".join(map(str, self))
+
     def flops(self, G: int, gradients: bool) -> float:
         """Of the matrix products alone; each product of the forward pass has two in the backward pass."""
         return (3 if gradients else 1) * 2.0 * self.B * self.T * G * self.H * (self.I + self.H)

@@ -6,10 +6,15 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 namespace {
 
@@ -65,13 +70,16 @@ void multiply_add(long repeats) {
   sink = sum(total);
 }
 
+// In several streams, each through its own part of the data, in lockstep: what a cache gives depends on the order too.
+template <int streams>
 void read(const Vec* data, long vectors, long repeats) {
-  constexpr int chains = 8;
+  constexpr int chains = 8, step = chains / streams;
+  const long part = vectors / streams;
   Vec chain[chains] = {};
   for (long i = 0; i < repeats; ++i) {
-    for (long at = 0; at + chains <= vectors; at += chains) {
+    for (long at = 0; at + step <= part; at += step) {
 #pragma GCC unroll 8
-      for (int k = 0; k < chains; ++k) chain[k] += data[at + k];
+      for (int k = 0; k < chains; ++k) chain[k] += data[k % streams * part + at + k / streams];
     }
     asm volatile("" ::: "memory");
   }
@@ -90,20 +98,33 @@ double gflops(int threads) {
   return best;
 }
 
-// `bytes` in all: each thread reads its own share of it, again and again.
+// Zeros, on huge pages where the system has them, so that no time goes into finding pages.
+std::unique_ptr<std::byte, decltype(&std::free)> memory(size_t bytes) {
+  constexpr size_t page = 2 << 20;
+  const size_t whole = (bytes + page - 1) / page * page;
+  auto* data = static_cast<std::byte*>(std::aligned_alloc(page, whole));
+  if (!data) std::abort();
+#ifdef __linux__
+  madvise(data, whole, MADV_HUGEPAGE);
+#endif
+  std::memset(data, 0, whole);
+  return {data, std::free};
+}
+
+// `bytes` in all: each thread reads its own share of it, again and again, as each reads the weights of its own units.
+// In the fastest order.
 double gigabytes(int threads, long bytes) {
   const long share = bytes / threads / kBytes;
-  std::vector<std::vector<std::byte>> shares(threads);
   const long repeats = std::max(1L, (512L << 20) / bytes);
+  std::vector<decltype(memory(0))> shares;
+  for (int thread = 0; thread < threads; ++thread) shares.push_back(memory(share * kBytes));
   double best = 0;
-  for (auto& memory : shares) memory.assign((share + 1) * kBytes, std::byte{0});
-  for (int trial = 0; trial < 15; ++trial) {
-    const double time = timed(threads, [&](int thread) {
-      void* at = shares[thread].data();
-      size_t space = shares[thread].size();
-      read(static_cast<const Vec*>(std::align(kBytes, share * kBytes, at, space)), share, repeats);
-    });
-    best = std::max(best, double(share) * kBytes * threads * repeats / time * 1e-9);
+  for (int trial = 0; trial < 10; ++trial) {
+    for (const auto reader : {read<1>, read<2>, read<4>, read<8>}) {
+      const double time = timed(
+          threads, [&](int thread) { reader(reinterpret_cast<const Vec*>(shares[thread].get()), share, repeats); });
+      best = std::max(best, double(share) * kBytes * threads * repeats / time * 1e-9);
+    }
   }
   return best;
 }
@@ -115,8 +136,8 @@ int main(int argc, char** argv) {
   std::printf("[");
   for (int threads = 1; threads <= most; threads += std::max(1, most - 1)) {
     std::printf("%s{\"threads\": %d, \"gflops\": %.1f, \"read\": [", threads > 1 ? ", " : "", threads, gflops(threads));
-    for (long kib = 32; kib <= 128L << 10; kib *= 4) {
-      std::printf("%s{\"bytes\": %ld, \"gbps\": %.1f}", kib > 32 ? ", " : "", kib << 10, gigabytes(threads, kib << 10));
+    for (long kib = 16; kib <= 64L << 10; kib *= 2) {
+      std::printf("%s{\"bytes\": %ld, \"gbps\": %.1f}", kib > 16 ? ", " : "", kib << 10, gigabytes(threads, kib << 10));
     }
     std::printf("]}");
   }

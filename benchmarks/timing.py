@@ -5,6 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 
+def seconds_of(call: Callable[[], Any]) -> float:
+    start = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - start) * 1e-9
+
+
 def timed(calls: list[Callable[[], Any]], limit: float) -> list[list[float]]:
     """The seconds of each call, for about `limit` seconds in which the calls take turns.
 
@@ -15,7 +21,14 @@ def timed(calls: list[Callable[[], Any]], limit: float) -> list[list[float]]:
         end = time.perf_counter() + (limit / 5 if warm else limit)
         while not taken[0] or time.perf_counter() < end:
             for call, seconds in zip(calls, taken, strict=True):
-                start = time.perf_counter_ns()
-                call()
-                seconds.append((time.perf_counter_ns() - start) * 1e-9)
+                seconds.append(seconds_of(call))
     return taken
+
+
+def least(call: Callable[[], Any], limit: float) -> float:
+    """The seconds of the shortest of the calls that fit into about `limit` seconds: of one at least."""
+    end = time.perf_counter() + limit
+    found = seconds_of(call)
+    while time.perf_counter() < end:
+        found = min(found, seconds_of(call))
+    return found

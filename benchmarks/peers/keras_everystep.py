@@ -1,21 +1,15 @@
 """The engine from JAX: the layers of everystep.keras, under jit."""
 
-import os
-
-os.environ["KERAS_BACKEND"] = "jax"
-
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from problem import Problem
 
-import everystep.keras
-from peers import keras_layers
+from peers import keras_jax  # which sets Keras's backend
 
+import everystep.keras  # isort: skip
 
-def versions() -> dict[str, str]:
-    return {name: version(name) for name in ("keras", "jax")}
+versions = keras_jax.versions
 
 
 def prepare(p: Problem, gradients: bool) -> tuple[Callable[[], Any], Callable[[Any], list[Any]]]:
@@ -23,4 +17,4 @@ def prepare(p: Problem, gradients: bool) -> tuple[Callable[[], Any], Callable[[A
     route = everystep.keras.routes(layer(1))
     if any(taken.name != "engine" for taken in route.values()):
         raise RuntimeError(f"everystep.keras does not run on the engine here:\n{route}")
-    return keras_layers.prepare(layer, p, gradients)
+    return keras_jax.prepare_layer(layer, p, gradients)
