@@ -34,18 +34,24 @@ class Effort(NamedTuple):
 FULL = Effort(turns=9, turn=0.25, allowance=5, trial=0.1, tries=True)
 QUICK = Effort(turns=2, turn=0.05, allowance=0.5, trial=0.02, tries=False)
 FEWEST_TURNS = 2
+LONG = 1.0  # seconds: such a call needs no other before it, to warm up
+
+# Memory that a call frees stays with the process, where the next call finds it: else large calls spend their time in
+# getting pages from the system, PyTorch's training up to half of it. Only glibc knows these.
+KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_TOP_PAD_": str(1 << 28)}
 
 
 class Worker:
     """A peer's process, on so many CPUs. It runs only while it is asked something."""
 
-    def __init__(self, peer: str, cpus: list[int]) -> None:
+    def __init__(self, peer: str, cpus: list[int], memory: dict[str, str]) -> None:
         python = ROOT / VENVS.get(peer, ".venv") / "bin" / "python"
         self.peer, self.threads = peer, len(cpus)
         self.process = subprocess.Popen(
             [python, HERE / "worker.py", peer, *map(str, cpus)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT / "src")},  # what a cell is, for those that have no everystep
+            # The path is for those that have no everystep: to know what a cell is.
+            env=os.environ | memory | {"PYTHONPATH": str(ROOT / "src")},
         )  # fmt: skip
         self.versions = self._answer()
 
@@ -83,10 +89,10 @@ class Peer:
     Ours is always on all of them: how many threads it takes is its own choice, and part of what is measured.
     """
 
-    def __init__(self, name: str, cpus: list[int], effort: Effort) -> None:
+    def __init__(self, name: str, cpus: list[int], memory: dict[str, str], effort: Effort) -> None:
         self.name, self.effort = name, effort
         one = effort.tries and name not in OURS and len(cpus) > 1
-        self.workers = [Worker(name, some) for some in ([cpus, cpus[:1]] if one else [cpus])]
+        self.workers = [Worker(name, some, memory) for some in ([cpus, cpus[:1]] if one else [cpus])]
 
     @property
     def versions(self) -> dict[str, str]:
@@ -116,8 +122,8 @@ def takes_part(round: int, turns: int, rounds: int) -> bool:
 
 
 def turns_of(seconds: float, effort: Effort) -> int:
-    """How many turns a peer gets whose call takes so long. A turn has two calls at least, the first to warm up."""
-    turn = max(1.2 * effort.turn, 2 * seconds)
+    """How many turns a peer gets whose call takes so long. A turn has a call at least, and one before, to warm up."""
+    turn = seconds if seconds >= LONG else max(1.2 * effort.turn, 2 * seconds)
     return min(effort.turns, max(FEWEST_TURNS, int(effort.allowance / turn)))
 
 
@@ -132,7 +138,7 @@ def measure(peers: list[Peer], case: Case, effort: Effort) -> list[Row]:
         first = round % len(names)
         for name in names[first:] + names[:first]:
             if takes_part(round, turns_of(ready[name].seconds, effort), effort.turns):
-                times[name] += ready[name].worker.ask(time=effort.turn)
+                times[name] += ready[name].worker.ask(time=effort.turn, cold=ready[name].seconds >= LONG)
     rows = []
     for name, taken in times.items():
         low, median, high = np.quantile(taken, (0.25, 0.5, 0.75)).tolist()

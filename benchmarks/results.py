@@ -45,7 +45,7 @@ class Results:
 
 def merged(old: Results, new: Results) -> Results:
     """Both; a case that `new` has is taken whole from there, since its figures only go with each other."""
-    if old.machine != new.machine:
+    if old.machine != new.machine:  # its number of threads, and what becomes of freed memory, included
         raise ValueError(f"these results are of another machine:\n{old.machine}\nand this is\n{new.machine}")
     again = {row.case for run in new.runs for row in run.rows}
     kept = [replace(run, rows=[row for row in run.rows if row.case not in again]) for run in old.runs]

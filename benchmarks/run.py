@@ -21,14 +21,17 @@ import report
 import results
 import roofline
 import tables
-from cases import chosen
+from cases import Case, chosen
+from comparison import compared
 from problem import LAYERS, Shape
 from report import NAMES, ROOT
 from results import Results, Row, Run
 from tqdm import tqdm
 
+MEMORY = {"kept": contest.KEPT_MEMORY, "as it is": {}}
 
-def machine(threads: int) -> dict[str, object]:
+
+def machine(threads: int, memory: str) -> dict[str, object]:
     from everystep.engine import engine_info
 
     found: dict[str, object] = dict(processor=report.processor(), threads=threads)
@@ -37,10 +40,10 @@ def machine(threads: int) -> dict[str, object]:
         level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
         if kind != "Instruction":
             found[f"L{level}"] = size
-    return found
+    return found | {"freed memory": memory}
 
 
-def measured(cases: list[contest.Case], names: list[str], threads: int, quick: bool) -> Run:
+def measured(cases: list[Case], names: list[str], threads: int, memory: str, quick: bool) -> Run:
     effort = contest.QUICK if quick else contest.FULL
     cpus = sorted(os.sched_getaffinity(0))[:threads]
     report.warn_if_busy()
@@ -49,7 +52,7 @@ def measured(cases: list[contest.Case], names: list[str], threads: int, quick: b
     with contextlib.ExitStack() as stack:
         peers = []
         for name in tqdm(names, desc="starting", disable=None, leave=False):
-            peers.append(contest.Peer(name, cpus, effort))
+            peers.append(contest.Peer(name, cpus, MEMORY[memory], effort))
             stack.callback(peers[-1].close)
         versions = contest.versions(peers)
         progress = tqdm(cases, disable=None)
@@ -74,6 +77,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--passes", nargs="+", default=["forward", "gradients"], choices=("forward", "gradients"))
     parser.add_argument("--threads", type=int, default=available, help="the CPUs that each peer may take")
+    parser.add_argument("--memory", default="kept", choices=MEMORY, help="what becomes of memory that a call frees")
     parser.add_argument("--quick", action="store_true", help="few calls: a look, no measurement")
     parser.add_argument("--into", type=Path, metavar="FILE", help="keep the figures in this file, whatever the run was")
     parser.add_argument("--from", type=Path, metavar="FILE", dest="source", help="measure nothing: write it all anew")
@@ -93,11 +97,11 @@ def main() -> None:
     passes = [name == "gradients" for name in arguments.passes]
     cases = chosen(arguments.cell, arguments.shapes, passes)
     path = arguments.into or (path_of_today() if arguments.complete else None)
-    found = Results(machine(arguments.threads), [])
+    found = Results(machine(arguments.threads, arguments.memory), [])
     if path and path.exists():
         found = results.merged(results.load(path), found)  # before anything is measured, if it is of another machine
-    run = measured(cases, arguments.peers, arguments.threads, arguments.quick)
-    print("\n".join(tables.times(tables.compared(Results(found.machine, [run])))))
+    run = measured(cases, arguments.peers, arguments.threads, arguments.memory, arguments.quick)
+    print("\n".join(tables.times(compared(Results(found.machine, [run])))))
     if path:
         found = results.merged(found, Results(found.machine, [run]))
         results.save(found, path)

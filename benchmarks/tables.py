@@ -29,8 +29,9 @@ def page(results: Results, file: str) -> str:
         "",
         "A call is timed with its weights and inputs in place: forward, or forward and the gradients of the inputs, "
         "the first states and all weights. Each peer is compared with the textbook loop, then takes turns with the "
-        "others, each in a process of its own, stopped while another runs. Of one thread and all, and, for Keras on "
-        f"TensorFlow, of with XLA and without, the faster is timed: {ONE_THREAD} one thread, {BY_XLA} XLA. Fields are "
+        "others, each in a process of its own, stopped while another runs. *Freed memory kept*: in every process, "
+        "glibc's malloc was told to keep it for the next call. Of one thread and all, and, for Keras on TensorFlow, of "
+        f"with XLA and without, the faster is timed: {ONE_THREAD} one thread, {BY_XLA} XLA. Fields are "
         "medians of all calls; the quartiles are in the file. *Italic* is the fastest peer. *Speed* is beside that "
         "one: 2 is twice as fast, **bold** is slower. *Roofline* is the share of the speed that the machine's "
         "multiply-adds, and reading the recurrent kernel at every step, allow. Pairs are NumPy · everystep.keras.",

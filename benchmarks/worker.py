@@ -3,8 +3,8 @@
 {"prepare": "gru", "shape": [B, T, I, H], "gradients": false, "save": path, "trial": 0.1, "modes": null}
     tries each of the peer's modes, or as many as are asked for, for so many seconds, and keeps the fastest; its results
     go into an .npz; the answer is its name and the seconds that a call took
-{"time": seconds}
-    makes calls for so long; the answer is the seconds of each
+{"time": seconds, "cold": false}
+    makes calls for so long, after some to warm up unless it may be cold; the answer is the seconds of each
 """
 
 import importlib
@@ -46,7 +46,7 @@ def main() -> None:
             np.savez(request["save"], **dict(zip(problem.names, arrays, strict=False)))
             answer = [mode, seconds]
         else:
-            (answer,) = timed([call], request["time"])
+            (answer,) = timed([call], request["time"], request["cold"])
 
 
 if __name__ == "__main__":
