@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <tuple>
 
 namespace everystep {
 
@@ -23,6 +24,12 @@ struct Bound {
   std::function<void()> work;
   void operator()() const { work_unlocked(products, work); }
 };
+
+// A call of the work, on what it keeps alive.
+template <class Work, class... Kept>
+Bound bound(int64_t products, Work work, const Kept&... kept) {
+  return {products, [work, alive = std::tuple<Kept...>(kept...)] { work(); }};
+}
 
 // Bound, and Program: a list of calls as one, with what goes in and comes out.
 void define_program(nanobind::module_& m);

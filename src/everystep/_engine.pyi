@@ -1,4 +1,4 @@
-"""The native module: engine/bind/array_module.cc. The package `everystep.engine` alone calls it."""
+"""The native module: engine/bind. The package `everystep.engine` alone calls it."""
 
 from typing import Any
 

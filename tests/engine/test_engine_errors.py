@@ -52,6 +52,12 @@ def backward(kernel: Any = KERNEL, recurrent_kernel: Any = RECURRENT, bias: Any 
     return engine.run_backward(record, kernel, recurrent_kernel, bias, **arriving)
 
 
+class Symbolic:
+    """As a framework's tensor that has no numbers yet."""
+
+    shape, ndim = (None, None, I), 3
+
+
 # (what is called, the error, what its message has to say)
 REFUSED: list[tuple[Callable[[], Any], type[EverystepError], tuple[str, ...]]] = [
     # pack
@@ -144,6 +150,14 @@ REFUSED: list[tuple[Callable[[], Any], type[EverystepError], tuple[str, ...]]] =
     (lambda: run(X.tolist()), DtypeError, ("x", "NumPy", "list")),
     (lambda: step(X[:, 0].tolist()), DtypeError, ("x_t", "NumPy", "list")),
     (lambda: step(X[:, 0]), DtypeError, ("x_t", "contiguous")),
+    (lambda: run(Symbolic()), DtypeError, ("x", "NumPy", "Symbolic")),
+    (lambda: run(states=(None, STATES[1])), DtypeError, ("states[0]", "NumPy", "NoneType")),
+    (lambda: run(reset_states=(STATES[0], None)), DtypeError, ("reset_states[1]", "NumPy", "NoneType")),
+    (lambda: run(mask=np.ones((B, T), np.uint8)), DtypeError, ("mask", "bool", "uint8")),
+    (lambda: run(dropout=zeros(4, B, I, dtype="i4")), DtypeError, ("dropout", "float32", "int32")),
+    (lambda: backward(kernel=None), DtypeError, ("kernel", "NumPy", "NoneType")),
+    (lambda: backward(bias=zeros(1, 4 * H)), ShapeError, ("bias", "(20,)", "(1, 20)")),
+    (lambda: backward(d_states=(zeros(B, H, dtype="f8"), None)), DtypeError, ("d_states[0]", "float32", "float64")),
     (lambda: run(states=None), ShapeError, ("states", "2 arrays (h, c)", "None")),
     (lambda: run(activation=["tanh"]), OptionError, ("activation", "['tanh']")),
     (lambda: step(out=(locked(B, H), zeros(B, H))), DtypeError, ("out[0]", "writeable")),
@@ -196,6 +210,14 @@ def test_what_looks_odd_and_is_right() -> None:
     stacked = np.ones((2, B, H), F)
     np.testing.assert_array_equal(run(states=stacked).h, run(states=(stacked[0], stacked[1])).h)
     np.testing.assert_array_equal(run(locked(B, T, I)).h, run().h)
+    bytes_of_x = np.zeros(X.nbytes + 1, np.uint8)[1:]
+    for odd in (
+        bytes_of_x.view(F).reshape(X.shape),
+        np.ma.array(X),
+        X.view(np.recarray),
+        X.astype(np.dtype(F, metadata={"a": 1})),
+    ):
+        np.testing.assert_array_equal(run(odd, record=True).h, run().h)
     assert engine.activate("tanh", np.array(1.0)).shape == ()
     assert engine.activate("tanh", zeros(0, 3)).shape == (0, 3)
     assert engine.product(zeros(0, I), MATRIX).shape == (0, H)

@@ -201,14 +201,14 @@ FAULTS = [
     Fault(
         "engine: resets go back to the first states always",
         "src/everystep/engine/arguments.py",
-        '"reset": start if reset_states is None else check_states("reset_states", packed, reset_states, B),',
-        '"reset": start,',
+        "start if reset_states is None else as_tuple(reset_states),",
+        "start,",
     ),
     Fault(
         "engine: the states' gradients change places",
         "src/everystep/engine/backward.py",
-        'd_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),',
-        'd_last=tuple(checked[f"d_states[{k}]"] for k in reversed(range(len(cell.states)))),',
+        "arriving = (d_h, d_cells, d_gates, d_last)",
+        "arriving = (d_h, d_cells, d_gates, d_last[::-1])",
     ),
     Fault(
         "engine: the gradient of a state that a cell has not is dropped",

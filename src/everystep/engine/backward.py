@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from everystep import _engine
-from everystep.cells import CELLS
-from everystep.engine.arguments import no_cell_state
+from everystep.engine.arguments import as_tuple, no_cell_state, unreadable
 from everystep.engine.arrays import Array, check
 from everystep.engine.forward import Record
 from everystep.errors import ShapeError
@@ -49,55 +48,57 @@ def run_backward(
     Raises:
         ShapeError, DtypeError: an array does not fit the run. OptionError: `d_cells` of a cell that has one state.
     """
-    arguments = record.arguments
-    cell = list(CELLS.values())[arguments["cell"]]
-    (B, T, I), H, G = arguments["x"].shape, record.h.shape[2], len(cell.gates)
-    dtype = record.h.dtype
-    weights = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
-    for name, shape in cell.weight_shapes(I, H).items():
-        if name in weights:
-            weights[name] = check(name, weights[name], shape, dtype)
-        elif bias is not None:
-            bias = check(name, bias, shape, dtype)
-    d_states = (None,) * len(cell.states) if d_states is None else tuple(d_states)
-    if len(d_states) != len(cell.states):
-        raise ShapeError(f"d_states must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(d_states)}")
+    cell, arguments, h, c, tape = record
+    B, T, I, H, dtype = arguments.B, arguments.T, arguments.I, arguments.H, h.dtype
+    d_last = (None,) * len(cell.states) if d_states is None else as_tuple(d_states)
     if d_cells is not None and len(cell.states) == 1:
         raise no_cell_state("d_cells", cell)
-    arriving = {"d_h": (d_h, (B, T, H)), "d_cells": (d_cells, (B, T, H)), "d_gates": (d_gates, (B, T, G, H))}
-    arriving |= {f"d_states[{k}]": (d, (B, H)) for k, d in enumerate(d_states)}
-    checked = {k: None if d is None else check(k, d, shape, dtype) for k, (d, shape) in arriving.items()}
+    empty = np.empty
 
-    def like(value: Array | None) -> Array | None:
-        return None if value is None else np.empty_like(value)
+    def states() -> tuple[Array, ...]:
+        return tuple([empty((B, H), dtype) for _ in cell.states])
 
+    columns = len(cell.gates) * H
     found = Gradients(
-        x=np.empty((B, T, I), dtype),
-        states=tuple(np.empty((B, H), dtype) for _ in cell.states),
-        kernel=np.empty_like(kernel),
-        recurrent_kernel=np.empty_like(recurrent_kernel),
-        bias=like(bias),
-        reset_states=None if arguments["resets"] is None else tuple(np.empty((B, H), dtype) for _ in cell.states),
-        dropout=like(arguments["dropout"]),
-        recurrent_dropout=like(arguments["recurrent_dropout"]),
+        empty((B, T, I), dtype),
+        states(),
+        empty((I, columns), dtype),
+        empty((H, columns), dtype),
+        None if bias is None else np.empty_like(bias),
+        None if arguments.resets is None else states(),
+        None if arguments.dropout is None else np.empty_like(arguments.dropout),
+        None if arguments.recurrent_dropout is None else np.empty_like(arguments.recurrent_dropout),
     )
-    _engine.run_backward(
-        **arguments,
-        **weights,
-        h=record.h,
-        c=record.c,
-        tape=record.tape,
-        d_h=checked["d_h"],
-        d_c=checked["d_cells"],
-        d_gates=checked["d_gates"],
-        d_last=tuple(checked[f"d_states[{k}]"] for k in range(len(cell.states))),
-        d_x=found.x,
-        d_start=found.states,
-        d_kernel=found.kernel,
-        d_recurrent_kernel=found.recurrent_kernel,
-        d_bias=found.bias,
-        d_reset=found.reset_states,
-        d_dropout=found.dropout,
-        d_recurrent_dropout=found.recurrent_dropout,
-    )
+    arriving = (d_h, d_cells, d_gates, d_last)
+    if not _engine.run_backward((arguments, kernel, recurrent_kernel, bias, h, c, tape, *arriving, *found)):
+        _refused(record, kernel, recurrent_kernel, bias, *arriving)
     return found
+
+
+def _refused(
+    record: Record,
+    kernel: Any,
+    recurrent_kernel: Any,
+    bias: Any,
+    d_h: Any,
+    d_cells: Any,
+    d_gates: Any,
+    d_states: Any,
+) -> NoReturn:
+    """Says what it is that the native call does not take."""
+    cell, (_, _, _, B, T, I, H, *_), dtype = record.cell, record.arguments, record.h.dtype
+    for array, (name, shape) in zip((kernel, recurrent_kernel, bias), cell.weight_shapes(I, H).items(), strict=True):
+        if array is not None or name != "bias":
+            check(name, array, shape, dtype)
+    if len(d_states) != len(cell.states):
+        raise ShapeError(f"d_states must be {len(cell.states)} arrays ({', '.join(cell.states)}); got {len(d_states)}")
+    arriving: list[tuple[str, Any, tuple[int, ...]]] = [
+        ("d_h", d_h, (B, T, H)),
+        ("d_cells", d_cells, (B, T, H)),
+        ("d_gates", d_gates, (B, T, len(cell.gates), H)),
+        *((f"d_states[{k}]", d, (B, H)) for k, d in enumerate(d_states)),
+    ]
+    for name, array, shape in arriving:
+        if array is not None:
+            check(name, array, shape, dtype)
+    raise unreadable()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from everystep import _engine
-from everystep.engine.arguments import activation_code, check_states, run_arguments
+from everystep.engine.arguments import activation_code, check_states, refused, run_arguments
 from everystep.engine.arrays import BOOL, Array, check, check_axes, check_float, writeable
 from everystep.engine.products import PackedMatrix
 from everystep.engine.weights import Packed
@@ -76,20 +76,19 @@ def bound_step(
     check_axes("x_t", x_t, f"(B,I), here (B,{packed.inputs}), without a time axis")
     B, G, H, dtype = x_t.shape[0], len(packed.cell.gates), packed.units, packed.data.dtype
     x_t = check("x_t", x_t, (B, packed.inputs), dtype)
-    last = tuple(writeable(f"states[{k}]", s) for k, s in enumerate(check_states("states", packed, states, B)))
+    given = check_states("states", packed.cell, states, (B, H), dtype)
+    last = tuple(writeable(f"states[{k}]", state) for k, state in enumerate(given))
     per_step = {
         name: None if flags is None else check(name, flags, (B,), BOOL)[:, None]
         for name, flags in (("mask", mask), ("resets", resets))
     }
     arguments = run_arguments(
         packed, x_t[:, None], 1, last, **per_step, reset_states=reset_states, dropout=None, recurrent_dropout=None,
-        activation=activation, recurrent_activation=recurrent_activation,
+        backwards=False, activation=activation, recurrent_activation=recurrent_activation,
     )  # fmt: skip
-    if resets is None:
-        arguments["reset"] = ()  # which nothing reads then; each array that goes over takes time
     g = None if gates is None else writeable("gates", check("gates", gates, (B, G, H), dtype))[:, None]
-    call: Bound = _engine.bind_run(*arguments.values(), False, packed.data, None, None, g, None, last)
-    return call
+    call: Bound | None = _engine.bind_run((arguments, packed.data, None, None, g, None, last))
+    return refused(packed, arguments) if call is None else call
 
 
 def bound_product(a: Array, matrix: PackedMatrix, bias: Array | None, activation: str, out: Array) -> Bound:

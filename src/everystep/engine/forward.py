@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from everystep import _engine
-from everystep.engine.arguments import check_states, no_cell_state, run_arguments
+from everystep.cells import Cell
+from everystep.engine.arguments import Arguments, check_states, no_cell_state, refused, run_arguments
 from everystep.engine.arrays import BOOL, Array, check, check_axes, writeable
 from everystep.engine.weights import Packed
 from everystep.errors import OptionError
@@ -45,7 +46,8 @@ class Step(NamedTuple):
 class Record(NamedTuple):
     """A run as it was called, and what its gradient reads: h (B,T,H), c (B,T,H) and the tape (B,T,taped,H)."""
 
-    arguments: dict[str, Any]
+    cell: Cell
+    arguments: Arguments
     h: Array
     c: Array | None
     tape: Array
@@ -92,7 +94,8 @@ def run(
         packed, x, states, mask, resets, reset_states, dropout, recurrent_dropout, backwards, activation,
         recurrent_activation, sequences, cells, gates, record,
     )  # fmt: skip
-    _engine.run(*call)
+    if not _engine.run(call):
+        refused(packed, call[0])
     return outputs
 
 
@@ -111,12 +114,12 @@ def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
     for asked in calls:
         _check_names(asked)
     prepared = [_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls]
-    dtypes = {call["packed"].data.dtype.name for call in calls}
-    if len(dtypes) == 1:
-        getattr(_engine, f"run_together_{dtypes.pop()}")([call for call, _ in prepared])
-    else:
-        for call, _ in prepared:
-            _engine.run(*call)
+    same = len({call["packed"].data.dtype for call in calls}) == 1
+    for group in [prepared] if same else [[one] for one in prepared]:
+        if not _engine.run_together([call for call, _ in group]):
+            for asked, (call, _) in zip(calls, prepared, strict=True):
+                call[0].check(asked["packed"])
+            refused(calls[0]["packed"], prepared[0][0][0])
     return [outputs for _, outputs in prepared]
 
 
@@ -155,16 +158,18 @@ def step(
         per_step[name] = None if flags is None else check(name, flags, (B,), BOOL)[:, None]
     arguments = run_arguments(
         packed, x_t[:, None], 1, states, **per_step, reset_states=reset_states, dropout=None, recurrent_dropout=None,
-        activation=activation, recurrent_activation=recurrent_activation,
+        backwards=False, activation=activation, recurrent_activation=recurrent_activation,
     )  # fmt: skip
     if out is None:
-        last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
+        last = tuple([np.empty((B, H), dtype) for _ in packed.cell.states])
     else:
-        last = tuple(writeable(f"out[{k}]", new) for k, new in enumerate(check_states("out", packed, out, B)))
+        given = check_states("out", packed.cell, out, (B, H), dtype)
+        last = tuple(writeable(f"out[{k}]", new) for k, new in enumerate(given))
         if any(np.may_share_memory(new, other) for k, new in enumerate(last) for other in last[:k]):
             raise OptionError("out must be arrays of their own for each state; two of them share memory")
     g = np.empty((B, 1, len(packed.cell.gates), H), dtype) if gates else None
-    _engine.run(**arguments, backwards=False, packed=packed.data, h=None, c=None, gates=g, tape=None, last=last)
+    if not _engine.run((arguments, packed.data, None, None, g, None, last)):
+        refused(packed, arguments)
     return Step(last, None if g is None else g[:, 0])
 
 
@@ -196,20 +201,22 @@ def _prepare(
     record: bool,
 ) -> tuple[tuple[Any, ...], Outputs]:
     """The native call of a run, its arguments in their order, and the outputs that it will have written."""
-    check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
-    (B, T, _), H, G, dtype = x.shape, packed.units, len(packed.cell.gates), packed.data.dtype
+    if not isinstance(x, np.ndarray) or x.ndim != 3:
+        check_axes("x", x, f"(B,T,I), here (B,T,{packed.inputs})")
+    (B, T, _), cell, H, dtype = x.shape, packed.cell, packed.units, packed.data.dtype
     arguments = run_arguments(
-        packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, activation, recurrent_activation
-    )
-    arguments["backwards"] = backwards
-    two = len(packed.cell.states) > 1
+        packed, x, T, states, mask, resets, reset_states, dropout, recurrent_dropout, backwards, activation,
+        recurrent_activation,
+    )  # fmt: skip
+    two = len(cell.states) > 1
     if cells and not two:
-        raise no_cell_state("cells", packed.cell)
-    h = np.empty((B, T, H), dtype) if sequences or record else None
-    c = np.empty((B, T, H), dtype) if cells or (record and two) else None
-    g = np.empty((B, T, G, H), dtype) if gates else None
-    tape = np.empty((B, T, packed.cell.taped, H), dtype) if record else None
-    last = tuple(np.empty((B, H), dtype) for _ in packed.cell.states)
-    kept = Record(arguments, h, c, tape) if h is not None and tape is not None else None
+        raise no_cell_state("cells", cell)
+    empty = np.empty
+    last = (empty((B, H), dtype), empty((B, H), dtype)) if two else (empty((B, H), dtype),)
+    h = empty((B, T, H), dtype) if sequences or record else None
+    c = empty((B, T, H), dtype) if cells or (record and two) else None
+    g = empty((B, T, len(cell.gates), H), dtype) if gates else None
+    tape = empty((B, T, cell.taped, H), dtype) if record else None
+    kept = Record(cell, arguments, h, c, tape) if h is not None and tape is not None else None
     outputs = Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
-    return (*arguments.values(), packed.data, h, c, g, tape, last), outputs
+    return (arguments, packed.data, h, c, g, tape, last), outputs
