@@ -29,6 +29,8 @@ help:
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
 	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
 	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
+	@echo "make scaling  time and memory against T, B, H and threads (BENCH_ARGS=... goes to benchmarks/scaling.py)"
+	@echo "make fit-bench time a step of Keras's fit, here and in stock Keras (BENCH_ARGS=... goes to benchmarks/fit.py)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -86,6 +88,12 @@ start: $(INSTALLED)
 accuracy: $(INSTALLED) .venv-bench/.packages
 	@$(BIN)/python benchmarks/accuracy.py $(BENCH_ARGS)
 
+scaling: $(INSTALLED)
+	@$(BIN)/python benchmarks/scaling.py $(BENCH_ARGS)
+
+fit-bench: $(INSTALLED) $(PEERS)
+	@$(BIN)/python benchmarks/fit.py $(BENCH_ARGS)
+
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
 
@@ -126,4 +134,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start accuracy lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start accuracy scaling fit-bench lock clean

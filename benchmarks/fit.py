@@ -1,4 +1,4 @@
-"""Times a step of Keras's `fit` of a small model: everystep.keras beside stock Keras: `make fit`.
+"""Times a step of Keras's `fit` of a small model: everystep.keras beside stock Keras: `make fit-bench`.
 
 Writes docs/benchmarks/fit.md and .json. The contestants are processes of their own, which take turns, and each is
 stopped while another one runs. Before they are timed, their losses are compared, from the same weights and data.
