@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmark_faults import BENCHMARK_FAULTS
 from cell_faults import CELL_FAULTS
 from cli_faults import CLI_FAULTS
 from convolution_faults import CONVOLUTION_FAULTS
@@ -27,6 +28,7 @@ FAULTS = [
     *DRAWN_FAULTS,
     *LEGACY_FAULTS,
     *CLI_FAULTS,
+    *BENCHMARK_FAULTS,
     # ---- Forward ----
     Fault(
         "a masked step carries c and forgets h",

@@ -44,7 +44,7 @@ class PlantError(Exception):
 def copy(to: Path) -> None:
     """The sources, the tests and the built bindings, without the engine's library."""
     ignored = shutil.ignore_patterns("__pycache__", "*.so")
-    for folder in ("engine", "src", "tests"):
+    for folder in ("engine", "src", "tests", "benchmarks", "docs"):
         shutil.copytree(ROOT / folder, to / folder, ignore=ignored)
     for file in ("pyproject.toml", "README.md"):
         if (ROOT / file).exists():
