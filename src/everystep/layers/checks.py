@@ -110,11 +110,11 @@ def converted(where: str, array: Array, dtype: str) -> Array:
         DtypeError: a number is beyond the dtype's range, or a whole number's dtype holds one that it cannot.
     """
     wanted = np.dtype(dtype)
+    if array.dtype == wanted:
+        return np.ascontiguousarray(array, wanted).reshape(array.shape)
     lost = False
     with np.errstate(over="ignore", invalid="ignore"):
         new = np.ascontiguousarray(array, wanted).reshape(array.shape)
-    if array.dtype == wanted:
-        return new
     if wanted.kind in "iu":
         lost = not np.array_equal(new, array)
     elif wanted.kind == "f" and array.dtype.kind == "f":

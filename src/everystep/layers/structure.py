@@ -22,6 +22,8 @@ def pack(structure: Any, leaves: list[Any]) -> Any:
 
 def map_leaves(function: Callable[[Any], Any], structure: Any) -> Any:
     """A structure of the same form with function(leaf) in the place of each leaf."""
+    if not isinstance(structure, (dict, list, tuple)):
+        return function(structure)
     return pack(structure, [function(leaf) for leaf in flatten(structure)])
 
 

@@ -6,6 +6,7 @@ the outputs, the farthest first; among equals, as a search from the outputs back
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from everystep.errors import GraphError
@@ -67,6 +68,16 @@ class Graph:
                 masks.after(node, node.inputs[0], node.outputs[0])
         return [masks.of(tensor) is None for tensor in self.inputs]
 
+    @cached_property
+    def _calls(self) -> list[tuple[int, Node, dict[str, Any]]]:
+        """All nodes but the inputs, with their places; and the arguments by name, of a layer's call."""
+        given = {id(tensor) for tensor in self.inputs}
+        return [
+            (place, node, node.operation.bind(node.args, node.kwargs) if isinstance(node.operation, Layer) else {})
+            for place, node in enumerate(self.nodes)
+            if id(node.outputs[0]) not in given
+        ]
+
     def run(
         self, arrays: list[Any], masks: list[Any], states: dict[int, State], verb: str = "run"
     ) -> tuple[list[Any], list[Any], dict[int, State]]:
@@ -82,16 +93,12 @@ class Graph:
         their_masks = TensorMasks(self.inputs, masks)
         after: dict[int, State] = {}
 
-        for place, node in enumerate(self.nodes):
+        for place, node, bound in self._calls:
             operation = node.operation.in_call(node)
-            if id(node.outputs[0]) in found:  # an input
-                continue
             if isinstance(operation, Layer):
-                call = operation.bind(node.args, node.kwargs)
-                mask = map_leaves(their_masks.of, call[operation.call_arguments[0]])
-                own = {f"{name}_mask": their_masks.of(call.get(name)) for name in operation.mask_arguments}
-                call = {name: _filled(found, given) for name, given in call.items()}
-                call = own | {name: value for name, value in call.items() if value is not None}
+                mask = map_leaves(their_masks.of, bound[operation.call_arguments[0]])
+                call = {f"{name}_mask": their_masks.of(bound.get(name)) for name in operation.mask_arguments}
+                call |= {name: _filled(found, given) for name, given in bound.items() if given is not None}
                 outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
                 after[place] = state
             else:

@@ -220,7 +220,8 @@ class Model(Composite):
         for k, (array, its) in enumerate(zip(arrays, lengths, strict=True)):
             if its is not None:
                 masks[k] = ragged.own_steps(array, its, masks[k], f"input {self.inputs[k].name!r}")
-        steps = ragged.steps_of_outputs(self.graph, ragged.sources(arrays, lengths))
+        is_ragged = any(its is not None for its in lengths)
+        steps = ragged.steps_of_outputs(self.graph, ragged.sources(arrays, lengths)) if is_ragged else []
         rows = len(arrays[0])
         size = max(1, rows) if batch_size is None else batch_size
         parts = []
@@ -231,7 +232,7 @@ class Model(Composite):
                 parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
                 bar.update(len(arrays[0][some]))
         outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
-        if any(its is not None for its in lengths):
+        if is_ragged:
             outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths, steps)
         return self._packed(outputs)
 
