@@ -10,6 +10,7 @@ Tells its versions, then answers lines of JSON, each of one model: {"what": ...,
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -17,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -153,8 +153,7 @@ def profile(layer: str, together: int, seconds: float) -> list[tuple[str, float]
 
 
 def versions() -> dict[str, str]:
-    names = {"jax": ("keras", "jax"), "tensorflow": ("keras", "tensorflow"), "torch": ("keras", "torch")}
-    return {name: version(name) for name in names[BACKENDS[sys.argv[1]]]}
+    return {name: importlib.import_module(name).__version__ for name in ("keras", BACKENDS[sys.argv[1]])}
 
 
 def main() -> None:
