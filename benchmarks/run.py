@@ -101,7 +101,8 @@ def main() -> None:
     if path and path.exists():
         found = results.merged(results.load(path), found)  # before anything is measured, if it is of another machine
     run = measured(cases, arguments.peers, arguments.threads, arguments.memory, arguments.quick)
-    print("\n".join(tables.times(compared(Results(found.machine, [run])))))
+    new = compared(Results(found.machine, [run]))
+    print("\n".join([*tables.times(new), "", *tables.means(new)]))
     if path:
         found = results.merged(found, Results(found.machine, [run]))
         results.save(found, path)
