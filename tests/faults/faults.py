@@ -207,6 +207,13 @@ FAULTS = [
         "start,",
     ),
     Fault(
+        "engine: nobody asks whether a run was refused",
+        "src/everystep/engine/forward.py",
+        "if not _engine.run(call):",
+        "if _engine.run(call) is None:",
+        ERRORS,
+    ),
+    Fault(
         "engine: the states' gradients change places",
         "src/everystep/engine/backward.py",
         "arriving = (d_h, d_cells, d_gates, d_last)",
