@@ -22,7 +22,7 @@ import results
 import roofline
 import tables
 from cases import Case, chosen
-from comparison import compared
+from comparison import compared, is_large
 from problem import LAYERS, Shape
 from report import NAMES, ROOT
 from results import Results, Row, Run
@@ -102,7 +102,7 @@ def main() -> None:
         found = results.merged(results.load(path), found)  # before anything is measured, if it is of another machine
     run = measured(cases, arguments.peers, arguments.threads, arguments.memory, arguments.quick)
     new = compared(Results(found.machine, [run]))
-    print("\n".join([*tables.times(new), "", *tables.means(new)]))
+    print("\n".join(tables.times(new) + (["", *tables.means(new)] if any(is_large(one.case) for one in new) else [])))
     if path:
         found = results.merged(found, Results(found.machine, [run]))
         results.save(found, path)
