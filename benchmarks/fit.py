@@ -103,8 +103,7 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         "*Engine*: its two calls, forward and backward, from NumPy. *Rest of the compiled step*: what the whole step, "
         "under jit and by itself, takes beyond that: the Dense layer, the loss, Adam, XLA's own steps between them. "
-        "*Keras's trainer*: what `fit` takes beyond the compiled step: Python, once a step. What other layers' makers "
-        "cannot change is the last two.",
+        "*Keras's trainer*: what `fit` takes beyond the compiled step: Python, once a step. Only the first is ours.",
         "",
         "| | fit, a step | engine | rest of the compiled step | Keras's trainer |",
         "|:--|--:|--:|--:|--:|",
