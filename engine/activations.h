@@ -15,8 +15,7 @@ namespace everystep::EVERYSTEP_ISA {
 // exp(x) = 2^n (1 + p) with n = round(x / ln 2), r = x - n ln 2 in [-ln 2 / 2, ln 2 / 2] and p = expm1(r).
 template <class Real>
 struct ExpParts {
-  Vec<Real> p;
-  IntVec<Real> n;
+  Vec<Real> p, n;
 };
 
 template <class Real>
@@ -28,6 +27,7 @@ struct ExpConstants<float> {
   static constexpr float magic = 0x1.8p23f;  // adding it rounds to an integer, which is then in the lowest bits
   static constexpr int mantissa = 23, bias = 127;
   static constexpr float lowest = -104.f, highest = 89.f;  // exp is 0 below and infinite above
+  static constexpr float most = 88.f;                      // exp is below 2^bias
   static constexpr float q[] = {0.50000000134658092f,   0.16666666681623231f,   0.041666464925285905f,
                                 0.0083333109254809008f, 0.0013933649996309250f, 0.00019890990824673653f};
 };
@@ -37,7 +37,7 @@ struct ExpConstants<double> {
   static constexpr double log2e = 0x1.71547652b82fep0, ln2_hi = 0x1.62e42fee00000p-1, ln2_lo = 0x1.a39ef35793c76p-33;
   static constexpr double magic = 0x1.8p52;
   static constexpr int mantissa = 52, bias = 1023;
-  static constexpr double lowest = -746., highest = 710.;
+  static constexpr double lowest = -746., highest = 710., most = 709.;
   static constexpr double q[] = {0.5,
                                  0.16666666666666670991,
                                  0.041666666666666669755,
@@ -51,12 +51,9 @@ struct ExpConstants<double> {
                                  2.0914686968086877233e-9};
 };
 
-// Comparisons are written so that a NaN passes through.
 template <class Real>
-EVERYSTEP_INLINE Vec<Real> clamp(Vec<Real> x, Real low, Real high) {
-  const Vec<Real> lo = broadcast(low), hi = broadcast(high);
-  x = x < lo ? lo : x;
-  return x > hi ? hi : x;
+EVERYSTEP_INLINE Vec<Real> clamp(Vec<Real> x, Real low, Real high) {  // a NaN passes through
+  return at_most<Real>(high, at_least<Real>(low, x));
 }
 
 template <class Real>
@@ -78,60 +75,72 @@ EVERYSTEP_INLINE ExpParts<Real> exp_parts(Vec<Real> x) {
   Vec<Real> r = fma<Real>(n, broadcast(-C::ln2_hi), x);
   r = fma<Real>(n, broadcast(-C::ln2_lo), r);
   constexpr int degree = sizeof(C::q) / sizeof(Real) - 1;
-  Vec<Real> q = broadcast(C::q[degree]);
+  // Horner's rule in r r on pairs of terms: half as long a chain as in r.
+  const Vec<Real> rr = r * r;
+  const auto pair = [&](int i) __attribute__((always_inline)) {
+    return i < degree ? fma<Real>(broadcast(C::q[i + 1]), r, broadcast(C::q[i])) : broadcast(C::q[i]);
+  };
+  Vec<Real> q = pair(degree / 2 * 2);
 #pragma GCC unroll 16
-  for (int i = degree - 1; i >= 0; --i) q = fma<Real>(q, r, broadcast(C::q[i]));
-  return {fma<Real>(r * r, q, r), bits<Real>(shifted) - bits<Real>(magic)};
+  for (int i = degree / 2 * 2 - 2; i >= 0; i -= 2) q = fma<Real>(q, rr, pair(i));
+  return {fma<Real>(rr, q, r), n};
 }
 
-// 2^n for -bias < n <= bias; 0 for a smaller n, where the engine flushes results to zero.
+// v 2^n for -bias < n <= bias, n whole; 0 for a smaller n, where the engine flushes results to zero.
 template <class Real>
-EVERYSTEP_INLINE Vec<Real> power_of_two(IntVec<Real> n) {
+EVERYSTEP_INLINE Vec<Real> scaled(Vec<Real> v, Vec<Real> n) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    return (Vec<Real>)_mm512_scalef_ps((__m512)v, (__m512)n);
+  else
+    return (Vec<Real>)_mm512_scalef_pd((__m512d)v, (__m512d)n);
+#else
   using C = ExpConstants<Real>;
-  IntVec<Real> exponent = n + C::bias;
+  const Vec<Real> magic = broadcast(C::magic);
+  IntVec<Real> exponent = bits<Real>(n + magic) - bits<Real>(magic) + C::bias;
   exponent = exponent > 0 ? exponent : exponent - exponent;
-  return from_bits<Real>(exponent << C::mantissa);
+  return v * from_bits<Real>(exponent << C::mantissa);
+#endif
 }
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> exp_of_negative(Vec<Real> x) {  // x <= 0
-  const auto [p, n] =
-      exp_parts<Real>(x < broadcast(ExpConstants<Real>::lowest) ? broadcast(ExpConstants<Real>::lowest) : x);
-  return (p + Real(1)) * power_of_two<Real>(n);
+  const auto [p, n] = exp_parts<Real>(at_least<Real>(ExpConstants<Real>::lowest, x));
+  return scaled<Real>(p + Real(1), n);
 }
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> exp(Vec<Real> x) {
   const auto [p, n] = exp_parts<Real>(clamp<Real>(x, ExpConstants<Real>::lowest, ExpConstants<Real>::highest));
-  const IntVec<Real> half = n >> 1;  // in two steps, because 2^128 is no float
-  return (p + Real(1)) * power_of_two<Real>(half) * power_of_two<Real>(n - half);
+  const Vec<Real> half = broadcast(Real(64)), some = n > half ? half : Vec<Real>{};  // in two steps: 2^128 is no float
+  return scaled<Real>(scaled<Real>(p + Real(1), n - some), some);
 }
 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> expm1_of_negative(Vec<Real> x) {  // x <= 0; -1 from -44 on, in both precisions
-  const auto [p, n] = exp_parts<Real>(x < broadcast(Real(-44)) ? broadcast(Real(-44)) : x);
-  const Vec<Real> scale = power_of_two<Real>(n);
+  const auto [p, n] = exp_parts<Real>(at_least<Real>(Real(-44), x));
+  const Vec<Real> scale = scaled<Real>(broadcast(Real(1)), n);
   return fma<Real>(p, scale, scale - Real(1));
 }
 
+// 1 / (1 + e), e = exp(-x) = s + p s, by a Newton step on y from what 1 - y (1 + s + p s) is, of which y s is exact.
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> sigmoid(Vec<Real> x) {
-  const Vec<Real> e = exp_of_negative<Real>(-absolute<Real>(x));
-  const Vec<Real> one = broadcast(Real(1));
-  const Vec<Real> d = one + e, lost = e - (d - one);  // exactly what the sum lost
-  const Vec<Real> y = (x < Vec<Real>{} ? e : one) / d;
-  return y - y * lost * (x < Vec<Real>{} ? one - y : y);  // 1 / d
+  const auto [p, n] = exp_parts<Real>(clamp<Real>(-x, ExpConstants<Real>::lowest, ExpConstants<Real>::most));
+  const Vec<Real> one = broadcast(Real(1)), s = scaled<Real>(one, n), y = about_one_over<Real>(fma<Real>(p, s, s + one));
+  const Vec<Real> ys = y * s;
+  return fma<Real>(fma<Real>(-ys, p, one - y - ys), y, y);
 }
 
+// -e / (2 + e), e = expm1(-2 |x|) = p s + (s - 1): from q, about that, by what e - q (2 + e) is, of which e - 2 q is exact.
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> tanh(Vec<Real> x) {
-  const Vec<Real> v = Real(-2) * absolute<Real>(x);
-  const auto [p, n] = exp_parts<Real>(v < broadcast(Real(-44)) ? broadcast(Real(-44)) : v);
-  const Vec<Real> scale = power_of_two<Real>(n), least = scale - Real(1);
-  const Vec<Real> e = fma<Real>(p, scale, least), e_lost = p * scale - (e - least);  // expm1(v) = e + e_lost
-  const Vec<Real> d = e + Real(2), d_lost = e - (d - Real(2));                       // e + 2 = d + d_lost
-  const Vec<Real> y = -e / d, twice = y + Real(1);                                   // 2 / d
-  return with_sign_of<Real>(absolute<Real>(y - Real(0.5) * twice * fma<Real>(y, d_lost, e_lost * twice)), x);
+  const auto [p, n] = exp_parts<Real>(at_least<Real>(Real(-44), Real(-2) * absolute<Real>(x)));
+  const Vec<Real> s = scaled<Real>(broadcast(Real(1)), n), least = s - Real(1), e = fma<Real>(p, s, least);
+  const Vec<Real> y = about_one_over<Real>(e + Real(2)), q = e * y;
+  const Vec<Real> rest = fma<Real>(p, s, least - e);
+  const Vec<Real> r = fma<Real>(-q, e, fma<Real>(broadcast(Real(-2)), q, e)) + rest;
+  return with_sign_of<Real>(absolute<Real>(fma<Real>(r, y, q)), x);
 }
 
 template <class Real>

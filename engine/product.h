@@ -50,53 +50,116 @@ void pack_panels_transposed(const Panels<Real>& panels, const Real* matrix, Rang
   }
 }
 
-// out = start + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
-// first. start: what stands in `out` if `add`, else the bias, else 0.
-template <class Real>
-__attribute__((noinline)) void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, Range k,
-                                               int64_t rows, Rows<const Real> a_rows, Rows<Real> out, bool add,
-                                               const Real* bias = nullptr) {
-  constexpr int L = kLanes<Real>;
-  const auto some = [&](auto N, Range part) {
-    for_tiles<N()>(rows, part.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
-      panel += part.begin;
-      const Real* a[R()];
-      Tile<Real, R(), U(), N()> acc;
-      for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r];
-      const auto each_vector = [&](auto visit) {
-        for (int r = 0; r < R(); ++r)
-          for (int u = 0; u < U(); ++u)
-            for (int n = 0; n < N(); ++n) {
-              const int64_t column = (panel + u) * panels.kWide + n * L;
-              visit(out[row + r] + column, column, std::min<int64_t>(L, panels.N - column), acc[r][u][n]);
-            }
-      };
-      each_vector([&](const Real* to, int64_t column, int64_t lanes, Vec<Real>& sum) {
-        sum = add ? load(to, lanes) : bias ? load(bias + column, lanes) : Vec<Real>{};
-      });
-      multiply<false, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * L,
-                                           panels.kWide * panels.K, k.size());
-      each_vector([](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); });
-    });
-  };
+// visit(N, some): the panels `which`, as some that have N vectors of columns each.
+template <class Real, class Visit>
+EVERYSTEP_INLINE void for_widths(const Panels<Real>& panels, Range which, Visit visit) {
   const int64_t full = std::min(which.end, panels.N / panels.kWide);
-  if (which.begin < full) some(Constant<4>{}, {which.begin, full});
+  if (which.begin < full) visit(Constant<4>{}, Range{which.begin, full});
   if (which.end > full && which.end > which.begin) {
     const Range last{which.end - 1, which.end};
     switch (panels.vectors(last.begin)) {
-      case 1: return some(Constant<1>{}, last);
-      case 2: return some(Constant<2>{}, last);
-      case 3: return some(Constant<3>{}, last);
-      default: return some(Constant<4>{}, last);
+      case 1: return visit(Constant<1>{}, last);
+      case 2: return visit(Constant<2>{}, last);
+      case 3: return visit(Constant<3>{}, last);
+      default: return visit(Constant<4>{}, last);
     }
   }
+}
+
+// visit(to, column, lanes, vector) for the vectors of a tile: where each is in `out`, its first column and its width.
+template <class Real, int R, int U, int N, class Visit>
+EVERYSTEP_INLINE void for_vectors(const Panels<Real>& panels, Rows<Real> out, int64_t row, int64_t panel,
+                                  Tile<Real, R, U, N>& tile, Visit visit) {
+  for (int r = 0; r < R; ++r)
+    for (int u = 0; u < U; ++u)
+      for (int n = 0; n < N; ++n) {
+        const int64_t column = (panel + u) * panels.kWide + n * panels.L;
+        visit(out[row + r] + column, column, std::min<int64_t>(panels.L, panels.N - column), tile[r][u][n]);
+      }
+}
+// out = start + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
+// first. start: what stands in `out` if `add`, else the bias, else 0. `backwards`: as for_tiles has it.
+template <class Real>
+__attribute__((noinline)) void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, Range k,
+                                               int64_t rows, Rows<const Real> a_rows, Rows<Real> out, bool add,
+                                               const Real* bias = nullptr, bool backwards = false) {
+  for_widths(panels, which, [&](auto N, Range part) {
+    for_tiles<N()>(
+        rows, part.size(),
+        [&](auto R, auto U, int64_t row, int64_t panel) {
+          panel += part.begin;
+          const Real* a[R()];
+          Tile<Real, R(), U(), N()> acc;
+          for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r];
+          const auto each_vector = [&](auto visit) {
+            for_vectors<Real, R(), U(), N()>(panels, out, row, panel, acc, visit);
+          };
+          each_vector([&](const Real* to, int64_t column, int64_t lanes, Vec<Real>& sum) {
+            sum = add ? load(to, lanes) : bias ? load(bias + column, lanes) : Vec<Real>{};
+          });
+          multiply<Reads::same, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * panels.L,
+                                                     panels.kWide * panels.K, k.size());
+          each_vector([](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); });
+        },
+        backwards);
+  });
+}
+
+// out = start + the P parts of a matrix, one after the other, where each part is a sum over as many rows k. For one row
+// the parts go side by side: their chains of multiply-adds are shorter than one of all k, and hide each other's latency.
+template <int P, class Real>
+__attribute__((noinline)) void multiply_panels_in_parts(const Panels<Real>& panels, const Real* packed, Range which,
+                                                        Range k, int64_t rows, Rows<const Real> a_rows, Rows<Real> out,
+                                                        bool add, bool backwards) {
+  constexpr int L = kLanes<Real>;
+  const int64_t K = k.size() / P;
+  const auto start = [&](const Real* to, int64_t, int64_t lanes, Vec<Real>& sum) {
+    sum = add ? load(to, lanes) : Vec<Real>{};
+  };
+  const auto finish = [](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); };
+  for_widths(panels, which, [&](auto N, Range some) {
+    const auto part_of = [&](int64_t panel, int p) { return packed + panels.at(panel) + (k.begin + p * K) * N() * L; };
+    if constexpr (P * N() <= kAccumulators)
+      if (rows == 1) {
+        for (int64_t n = 0; n < some.size(); ++n) {
+          const int64_t panel = backwards ? some.end - 1 - n : some.begin + n;
+          const Real* const a[1] = {a_rows[0]};
+          Tile<Real, 1, P, N()> parts = {};
+          multiply<Reads::parts, Real, 1, P, N()>(parts, a, K, part_of(panel, 0), K * N() * L, K);
+          Tile<Real, 1, 1, N()> sum;
+          for_vectors<Real, 1, 1, N()>(panels, out, 0, panel, sum, start);
+          for (int p = 0; p < P; ++p)
+            for (int v = 0; v < N(); ++v) sum[0][0][v] += parts[0][p][v];
+          for_vectors<Real, 1, 1, N()>(panels, out, 0, panel, sum, finish);
+        }
+        return;
+      }
+    for_tiles<N()>(
+        rows, some.size(),
+        [&](auto R, auto U, int64_t row, int64_t panel) {
+          panel += some.begin;
+          Tile<Real, R(), U(), N()> sum;
+          for_vectors<Real, R(), U(), N()>(panels, out, row, panel, sum, start);
+          for (int p = 0; p < P; ++p) {
+            const Real* a[R()];
+            for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r] + p * K;
+            Tile<Real, R(), U(), N()> part = {};
+            multiply<Reads::same, Real, R(), U(), N()>(part, a, 0, part_of(panel, p), panels.kWide * panels.K, K);
+            for (int r = 0; r < R(); ++r)
+              for (int u = 0; u < U(); ++u)
+                for (int v = 0; v < N(); ++v) sum[r][u][v] += part[r][u][v];
+          }
+          for_vectors<Real, R(), U(), N()>(panels, out, row, panel, sum, finish);
+        },
+        backwards);
+  });
 }
 
 template <class Real>
 void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed, const Real* bias,
              Activation activation, Real* out) {
   const Panels<Real> panels{K, N};
-  const Split parts = split(num_threads(), M, panels.count(), 0, double(M) * K * N);
+  const Split parts = split(num_threads(), M, panels.count(), 0, double(M) * K * N, 0);
   parallel(parts.members, [&](int member, int members, Barrier&) {
     const Range rows = share(M, member, members);
     Real* const own = out + rows.begin * N;

@@ -64,25 +64,25 @@ class Backward final : public Job {
                            recurrent_packed_);
     pack_panels_transposed(input_, args_.kernels.kernel, share(input_.count(), member, members), input_packed_);
     begin(m);
-    barrier.wait();
+    barrier.wait(member);
     for (int64_t end = run_.T; end > 0; end -= std::min(chunk_, end)) {
       const Range steps{std::max<int64_t>(0, end - chunk_), end};
       m.pairs.list(run_, {0, run_.B}, end - 1, steps.size(), true);
       for (int64_t step = end - 1; step >= steps.begin; --step) {
         const Range pairs = m.pairs.of(end - 1 - step, m.rows);
         cell_gradients(m, step, pairs);
-        if (m.shares_units) barrier.wait();
+        if (m.shares_units) barrier.wait(member);
         if constexpr (kFirst < G) {
           reset_gradients(m, step, pairs);
-          if (m.shares_units) barrier.wait();
+          if (m.shares_units) barrier.wait(member);
         }
         recurrent_gradients(m, step, pairs);
         if (pairs.size() < m.rows.size()) carry(m, step);
       }
-      barrier.wait();
+      barrier.wait(member);
       input_gradients(m, steps);
       weight_gradients(m, steps);
-      barrier.wait();
+      barrier.wait(member);
     }
     finish(m);
   }
@@ -103,10 +103,13 @@ class Backward final : public Job {
     Pairs pairs;  // of all rows
   };
 
+  // Where the steps cannot be shared out, the products that do not wait for them still can.
   static Split split_of(const Run<Real>& run, int threads) {
     const double step_work = double(run.B) * run.H * G * run.H;
-    return everystep::split(threads, run.B, Panels<Real>{G * run.H, run.H}.count(), step_work,
-                            (step_work + double(run.B) * run.I * G * run.H) * run.T * 2);
+    const double all_work = (step_work + double(run.B) * run.I * G * run.H) * run.T * 2;
+    const Split steps = everystep::split(threads, run.B, Panels<Real>{G * run.H, run.H}.count(), step_work, all_work,
+                                         double(run.H) * G * run.H * sizeof(Real));
+    return steps.members == 1 && all_work / 100 > kWorthWaking ? Split{threads, true} : steps;
   }
 
   int64_t padded() const { return round_up(run_.H, L); }
@@ -230,12 +233,15 @@ class Backward final : public Job {
     return args_.d_gates ? load(args_.d_gates + (at * G + g) * run_.H + unit, lanes) : Vec<Real>{};
   }
 
-  // out = dz R' over gates [begin, end), or out += it, for some pairs of one step and the units of this member.
-  void recurrent_products(const Member& m, Range pairs, int begin, int end, Real* out, bool add) {
+  // out = dz R' over gates [begin, end), or out += it, for some pairs of one step and the units of this member. Each
+  // gate's part is a sum of its own.
+  template <int begin, int end>
+  void recurrent_products(const Member& m, int64_t step, Range pairs, Real* out, bool add) {
     const int64_t H = run_.H;
-    multiply_panels<Real>(recurrent_, recurrent_packed_, m.panels, {begin * H, end * H}, pairs.size(),
-                          {dz(pairs.begin) + recurrent_column(begin) * H, dz_next()},
-                          {out, padded(), m.pairs.row + pairs.begin}, add);
+    multiply_panels_in_parts<end - begin, Real>(recurrent_, recurrent_packed_, m.panels, {begin * H, end * H},
+                                                pairs.size(),
+                                                {dz(pairs.begin) + recurrent_column(begin) * H, dz_next()},
+                                                {out, padded(), m.pairs.row + pairs.begin}, add, step % 2 == 1);
   }
 
   // visit(pair, b, unit, lanes) for every vector of some pairs.
@@ -245,24 +251,31 @@ class Backward final : public Job {
       for_own_units(m, [&](int64_t unit, int64_t lanes) { visit(pair, m.pairs.row[pair], unit, lanes); });
   }
 
+  // visit(g) for the first n gates, g a Constant.
+  template <int n, class Visit>
+  static void for_gates(Visit visit) {
+    [&]<int... g>(std::integer_sequence<int, g...>) { (visit(Constant<g>{}), ...);
+    }(std::make_integer_sequence<int, n>{});
+  }
+
   // dh += dz R'; gate by gate where each gate had its own dropout of h.
   void recurrent_gradients(const Member& m, int64_t step, Range pairs) {
     const int64_t H = run_.H;
     if (run_.recurrent_dropout) {
-      for (int g = 0; g < kFirst; ++g) {
-        recurrent_products(m, pairs, g, g + 1, part_h_, false);
+      for_gates<kFirst>([&](auto g) {
+        recurrent_products<g(), g() + 1>(m, step, pairs, part_h_, false);
         for_pairs(m, pairs, [&](int64_t, int64_t b, int64_t unit, int64_t lanes) {
           const Vec<Real> part = load(part_h_ + b * padded() + unit, lanes);
-          const int64_t at = (g * run_.B + b) * H + unit;
+          const int64_t at = (g() * run_.B + b) * H + unit;
           add_to_dropout(at, b, unit, lanes, step, part);
           store(d(0, b, unit), fma<Real>(part, load(run_.recurrent_dropout + at, lanes), load(d(0, b, unit))));
         });
-      }
+      });
     } else if constexpr (Cell::kApart) {
-      recurrent_products(m, pairs, 0, G - 1, d_[0], true);
-      recurrent_products(m, pairs, G - 1, G, d_[0], true);
+      recurrent_products<0, G - 1>(m, step, pairs, d_[0], true);
+      recurrent_products<G - 1, G>(m, step, pairs, d_[0], true);
     } else {
-      recurrent_products(m, pairs, 0, kFirst, d_[0], true);
+      recurrent_products<0, kFirst>(m, step, pairs, d_[0], true);
     }
     if (run_.resets)
       for_pairs(m, pairs, [&](int64_t, int64_t b, int64_t unit, int64_t lanes) {
@@ -274,7 +287,7 @@ class Backward final : public Job {
   void reset_gradients(const Member& m, int64_t step, Range pairs) {
     if constexpr (kFirst < G) {
       constexpr int kReset = kFirst - 1, kCandidate = kFirst;
-      recurrent_products(m, pairs, kCandidate, G, part_h_, false);
+      recurrent_products<kCandidate, G>(m, step, pairs, part_h_, false);
       for_pairs(m, pairs, [&](int64_t pair, int64_t b, int64_t unit, int64_t lanes) {
         const int64_t at = (kCandidate * run_.B + b) * run_.H + unit;
         const Vec<Real> d_rh = load(part_h_ + b * padded() + unit, lanes);

@@ -69,7 +69,7 @@ __attribute__((noinline)) void multiply_inputs(int64_t rows, Range panels, Rows<
         const Vec<Real> bias = load(biases[panel + u] + g * L);
         for (int r = 0; r < R(); ++r) acc[r][u][g] = bias;
       }
-    multiply<kGate, Real, R(), U(), G>(acc, a, gate, kernels[panel], kernels.next, I);
+    multiply<kGate ? Reads::gates : Reads::same, Real, R(), U(), G>(acc, a, gate, kernels[panel], kernels.next, I);
     for (int r = 0; r < R(); ++r)
       for (int u = 0; u < U(); ++u)
         for (int g = 0; g < G; ++g) store(z[panel + u] + ((row + r) * G + g) * L, acc[r][u][g]);
@@ -127,7 +127,7 @@ class Forward final : public Job {
  private:
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S;
   static constexpr bool kTwoProducts = Cell::kFirst < G;
-  static constexpr int64_t kChunkBytes = 256 << 10;  // of input products for each thread: a part of its L2
+  static constexpr int64_t kChunkBytes = 128 << 10;  // of input products for each thread: a part of its L2
 
   struct Member {
     Range rows, panels;
@@ -136,14 +136,15 @@ class Forward final : public Job {
     Pairs pairs;
     int64_t* now;  // of each row: in which of its two places h is
     void wait() const {
-      if (barrier) barrier->wait();
+      if (barrier) barrier->wait(member);
     }
   };
 
   static Split split_of(const Run<Real>& run, int threads) {
     const double step_work = double(run.B) * run.H * G * run.H;
     return everystep::split(threads, run.B, Packed<Cell, Real>{run.I, run.H}.panels(), step_work,
-                            (step_work + double(run.B) * run.I * G * run.H) * run.T);
+                            (step_work + double(run.B) * run.I * G * run.H) * run.T,
+                            double(run.H) * G * run.H * sizeof(Real));
   }
 
   int64_t padded() const { return packed_.panels() * L; }
@@ -234,19 +235,19 @@ class Forward final : public Job {
       const int64_t candidate = kDropout ? kFirst * run_.B * padded() : 0;
       const auto reset_h = [&](int64_t b) { return reset_h_ + b * padded(); };
       recurrent_products<kDropout, 0, kFirst>(
-          m, pairs, seen_h, [&](Vec<Real>(&sums)[kFirst], int64_t b, int64_t unit, Real* from_x) {
+          m, step, pairs, seen_h, [&](Vec<Real>(&sums)[kFirst], int64_t b, int64_t unit, Real* from_x) {
             for (int g = 0; g < kFirst; ++g) store(from_x + g * L, sums[g]);
             store(reset_h(b) + unit, Cell::template reset<Real>(policy_, sums) * load(seen_h(b) + candidate + unit));
           });
       m.wait();
       recurrent_products<false, kFirst, G>(
-          m, pairs, reset_h, [&](Vec<Real>(&sums)[G - kFirst], int64_t b, int64_t unit, const Real* from_x) {
+          m, step, pairs, reset_h, [&](Vec<Real>(&sums)[G - kFirst], int64_t b, int64_t unit, const Real* from_x) {
             Vec<Real> z[G];
             for (int g = 0; g < G; ++g) z[g] = g < kFirst ? load(from_x + g * L) : sums[g - kFirst];
             one_vector(m, z, b, unit, step);
           });
     } else {
-      recurrent_products<kDropout, 0, G>(m, pairs, seen_h,
+      recurrent_products<kDropout, 0, G>(m, step, pairs, seen_h,
                                          [&](Vec<Real>(&sums)[G], int64_t b, int64_t unit, const Real* from_x) {
                                            if constexpr (Cell::kApart) {
                                              Vec<Real> z[G + 1];
@@ -262,7 +263,7 @@ class Forward final : public Job {
 
   // Adds h R to what gates [begin, end) have from x, and hands on each vector of units; h_of(b) may be another than h.
   template <bool kDropout, int begin, int end, class HOf, class Finish>
-  EVERYSTEP_INLINE void recurrent_products(const Member& m, Range pairs, HOf h_of, Finish finish) {
+  EVERYSTEP_INLINE void recurrent_products(const Member& m, int64_t step, Range pairs, HOf h_of, Finish finish) {
     constexpr int N = end - begin;
     constexpr bool kOwnBias = Cell::kApart && end == G;  // the last gate begins with its recurrent bias, x's part waits
     const Rows<Real> z = this->z(m);
@@ -278,11 +279,11 @@ class Forward final : public Job {
             acc[r][u][n] = kOwnBias && n == N - 1 ? load(run_.packed + packed_.bias(panel + u) + G * L)
                                                   : load(from_x(r, u) + (begin + n) * L);
       }
-      multiply<kDropout, Real, R(), U(), N>(acc, a, run_.B * padded(), run_.packed + packed_.recurrent(panel, begin),
+      multiply<kDropout ? Reads::gates : Reads::same, Real, R(), U(), N>(acc, a, run_.B * padded(), run_.packed + packed_.recurrent(panel, begin),
                                             packed_.panel_size(), run_.H);
       for (int r = 0; r < R(); ++r)
         for (int u = 0; u < U(); ++u) finish(acc[r][u], m.pairs.row[pair + r], (panel + u) * L, from_x(r, u));
-    });
+    }, step % 2 == 1);
   }
 
   // One vector of units of one row: the cell, and everything that is stored.

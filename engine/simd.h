@@ -107,6 +107,40 @@ EVERYSTEP_INLINE Vec<Real> from_bits(IntVec<Real> v) {
   return (Vec<Real>)v;
 }
 
+// The larger and the smaller one; v where it is a NaN.
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> at_least(Real low, Vec<Real> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    return (Vec<Real>)_mm512_max_ps(_mm512_set1_ps(low), (__m512)v);
+  else
+    return (Vec<Real>)_mm512_max_pd(_mm512_set1_pd(low), (__m512d)v);
+#else
+  return v < broadcast(low) ? broadcast(low) : v;
+#endif
+}
+
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> at_most(Real high, Vec<Real> v) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4)
+    return (Vec<Real>)_mm512_min_ps(_mm512_set1_ps(high), (__m512)v);
+  else
+    return (Vec<Real>)_mm512_min_pd(_mm512_set1_pd(high), (__m512d)v);
+#else
+  return v > broadcast(high) ? broadcast(high) : v;
+#endif
+}
+
+// 1 / d, right to 14 bits at least: an instruction where there is one. What uses it makes one Newton step.
+template <class Real>
+EVERYSTEP_INLINE Vec<Real> about_one_over(Vec<Real> d) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(Real) == 4) return (Vec<Real>)_mm512_rcp14_ps((__m512)d);
+#endif
+  return Real(1) / d;
+}
+
 // A function of one number, lane by lane: for what the C library computes and vectors do not.
 template <class Real, class F>
 EVERYSTEP_INLINE Vec<Real> each(Vec<Real> v, F f) {

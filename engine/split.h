@@ -20,15 +20,20 @@ struct Split {
   bool rows = true;  // each member has rows of the batch of its own and never waits; else units, and one wait a step
 };
 
-// A thread that sleeps takes some ten microseconds to wake, and a barrier half of one.
-constexpr double kWorthWaking = 30e3, kWorthWaiting = 1.5e3;  // nanoseconds
+// A thread that sleeps takes some ten microseconds to wake; a barrier, and what then comes from the other cores' caches,
+// a tenth of one.
+constexpr double kWorthWaking = 30e3, kWorthWaiting = 200;  // nanoseconds
+// A recurrent kernel that no core's cache holds: then each thread had better read a part of it than all of it.
+constexpr double kLargeKernel = 2 << 20;  // bytes
 
-// Among at most `threads`. step_work and all_work in multiply-adds; a core does about 50 of float32 in a nanosecond.
-inline Split split(int threads, int64_t B, int64_t panels, double step_work, double all_work) {
+// Among at most `threads`. step_work and all_work in multiply-adds, of which a core does about 50 of float32 in a
+// nanosecond; step_bytes: what each step reads of the weights.
+inline Split split(int threads, int64_t B, int64_t panels, double step_work, double all_work, double step_bytes) {
   if (threads == 1 || all_work / 50 < kWorthWaking) return {};
-  if (B >= 4 * threads) return {threads, true};
   const int members = static_cast<int>(std::min<int64_t>(threads, panels));
-  if (members > 1 && step_work / 50 > kWorthWaiting) return {members, false};
+  const Split units{members, false};
+  if (B >= 4 * threads) return members > 1 && step_bytes > kLargeKernel ? units : Split{threads, true};
+  if (members > 1 && step_work / 50 > kWorthWaiting) return units;
   if (B > 1) return {static_cast<int>(std::min<int64_t>(threads, B)), true};
   return {};
 }

@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
@@ -53,10 +55,10 @@ int cgroup_cpus() {
 
 int default_threads() {
   if (const char* text = std::getenv("EVERYSTEP_NUM_THREADS"))
-    if (const int n = std::atoi(text); n > 0) return n;
+    if (const int n = std::atoi(text); n > 0) return std::min(n, kMostThreads);
   cpu_set_t set;
   const int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::max(1, std::min(cpus, cgroup_cpus()));
+  return std::max(1, std::min({cpus, cgroup_cpus(), kMostThreads}));
 }
 
 struct Job {
@@ -171,14 +173,17 @@ FloatModes::FloatModes() : saved_(0), changed_(false) {}
 FloatModes::~FloatModes() = default;
 #endif
 
-void Barrier::wait() {
-  const int generation = generation_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
-    arrived_.store(0, std::memory_order_relaxed);
-    generation_.store(generation + 1, std::memory_order_release);
-  } else {
-    wait_until([&] { return generation_.load(std::memory_order_acquire) != generation; });
-  }
+Barrier::Barrier(int members) : members_(members) {
+  for (int k = 0; k < members; ++k) flags_[k].times = 0;
+}
+
+void Barrier::wait(int member) {
+  if (members_ == 1) return;
+  const uint32_t times = flags_[member].times + 1;
+  const auto flag = [&](int k) { return std::atomic_ref(flags_[k].times); };
+  flag(member).store(times, std::memory_order_release);
+  for (int k = 0; k < members_; ++k)
+    wait_until([&] { return static_cast<int32_t>(flag(k).load(std::memory_order_acquire) - times) >= 0; });
 }
 
 void parallel(int n, void (*work)(void*, int, int, Barrier&), void* argument) {
@@ -194,6 +199,6 @@ int num_threads() {
   return n;
 }
 
-void set_num_threads(int n) { chosen_threads.store(std::max(1, n), std::memory_order_relaxed); }
+void set_num_threads(int n) { chosen_threads.store(std::clamp(n, 1, kMostThreads), std::memory_order_relaxed); }
 
 }  // namespace everystep

@@ -1,7 +1,6 @@
 // The engine's own threads: a small pool that runs one job at a time, and the barrier inside a job.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 
 namespace everystep {
@@ -20,16 +19,22 @@ class FloatModes {
   bool changed_;  // one inside another changes nothing
 };
 
-// Waits until all members have come. Spins briefly, because steps are microseconds apart, then yields the CPU.
+constexpr int kMostThreads = 256;
+
+// Waits until all members have come. Each has a flag of its own, in a cache line that only it writes, and looks at those
+// of the others: from one core to another goes one line, once. (With a common counter it would be three.)
+// Spins briefly, because steps are microseconds apart, then yields the CPU.
 class Barrier {
  public:
-  explicit Barrier(int members) : members_(members) {}
-  void wait();
+  explicit Barrier(int members);
+  void wait(int member);
 
  private:
+  struct alignas(64) Flag {
+    uint32_t times;  // that this member has come
+  };
   const int members_;
-  alignas(64) std::atomic<int> arrived_{0};
-  alignas(64) std::atomic<int> generation_{0};
+  Flag flags_[kMostThreads];  // of which the first `members_` are used, and set
 };
 
 // Runs work(argument, member, barrier) for members 0 to n-1 at once, member 0 on the calling thread, and returns when
