@@ -127,12 +127,14 @@ EVERYSTEP_INLINE Vec<Real> expm1_of_negative(Vec<Real> x) {  // x <= 0; -1 from 
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> sigmoid(Vec<Real> x) {
   const auto [p, n] = exp_parts<Real>(clamp<Real>(-x, ExpConstants<Real>::lowest, ExpConstants<Real>::most));
-  const Vec<Real> one = broadcast(Real(1)), s = scaled<Real>(one, n), y = about_one_over<Real>(fma<Real>(p, s, s + one));
+  const Vec<Real> one = broadcast(Real(1)), s = scaled<Real>(one, n),
+                  y = about_one_over<Real>(fma<Real>(p, s, s + one));
   const Vec<Real> ys = y * s;
   return fma<Real>(fma<Real>(-ys, p, one - y - ys), y, y);
 }
 
-// -e / (2 + e), e = expm1(-2 |x|) = p s + (s - 1): from q, about that, by what e - q (2 + e) is, of which e - 2 q is exact.
+// -e / (2 + e), e = expm1(-2 |x|) = p s + (s - 1): from q, about that, by what e - q (2 + e) is, of which e - 2 q is
+// exact.
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> tanh(Vec<Real> x) {
   const auto [p, n] = exp_parts<Real>(at_least<Real>(Real(-44), Real(-2) * absolute<Real>(x)));

@@ -106,7 +106,8 @@ __attribute__((noinline)) void multiply_panels(const Panels<Real>& panels, const
 }
 
 // out = start + the P parts of a matrix, one after the other, where each part is a sum over as many rows k. For one row
-// the parts go side by side: their chains of multiply-adds are shorter than one of all k, and hide each other's latency.
+// the parts go side by side: their chains of multiply-adds are shorter than one of all k, and hide each other's
+// latency.
 template <int P, class Real>
 __attribute__((noinline)) void multiply_panels_in_parts(const Panels<Real>& panels, const Real* packed, Range which,
                                                         Range k, int64_t rows, Rows<const Real> a_rows, Rows<Real> out,

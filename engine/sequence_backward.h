@@ -254,7 +254,8 @@ class Backward final : public Job {
   // visit(g) for the first n gates, g a Constant.
   template <int n, class Visit>
   static void for_gates(Visit visit) {
-    [&]<int... g>(std::integer_sequence<int, g...>) { (visit(Constant<g>{}), ...);
+    [&]<int... g>(std::integer_sequence<int, g...>) {
+      (visit(Constant<g>{}), ...);
     }(std::make_integer_sequence<int, n>{});
   }
 

@@ -267,23 +267,26 @@ class Forward final : public Job {
     constexpr int N = end - begin;
     constexpr bool kOwnBias = Cell::kApart && end == G;  // the last gate begins with its recurrent bias, x's part waits
     const Rows<Real> z = this->z(m);
-    for_tiles<N>(pairs.size(), m.panels.size(), [&](auto R, auto U, int64_t pair, int64_t panel) {
-      pair += pairs.begin, panel += m.panels.begin;
-      const auto from_x = [&](int r, int u) { return z[panel + u] + (pair + r) * G * L; };
-      const Real* a[R()];
-      Tile<Real, R(), U(), N> acc;
-      for (int r = 0; r < R(); ++r) {
-        a[r] = h_of(m.pairs.row[pair + r]);
-        for (int u = 0; u < U(); ++u)
-          for (int n = 0; n < N; ++n)
-            acc[r][u][n] = kOwnBias && n == N - 1 ? load(run_.packed + packed_.bias(panel + u) + G * L)
-                                                  : load(from_x(r, u) + (begin + n) * L);
-      }
-      multiply<kDropout ? Reads::gates : Reads::same, Real, R(), U(), N>(acc, a, run_.B * padded(), run_.packed + packed_.recurrent(panel, begin),
-                                            packed_.panel_size(), run_.H);
-      for (int r = 0; r < R(); ++r)
-        for (int u = 0; u < U(); ++u) finish(acc[r][u], m.pairs.row[pair + r], (panel + u) * L, from_x(r, u));
-    }, step % 2 == 1);
+    for_tiles<N>(
+        pairs.size(), m.panels.size(),
+        [&](auto R, auto U, int64_t pair, int64_t panel) {
+          pair += pairs.begin, panel += m.panels.begin;
+          const auto from_x = [&](int r, int u) { return z[panel + u] + (pair + r) * G * L; };
+          const Real* a[R()];
+          Tile<Real, R(), U(), N> acc;
+          for (int r = 0; r < R(); ++r) {
+            a[r] = h_of(m.pairs.row[pair + r]);
+            for (int u = 0; u < U(); ++u)
+              for (int n = 0; n < N; ++n)
+                acc[r][u][n] = kOwnBias && n == N - 1 ? load(run_.packed + packed_.bias(panel + u) + G * L)
+                                                      : load(from_x(r, u) + (begin + n) * L);
+          }
+          multiply<kDropout ? Reads::gates : Reads::same, Real, R(), U(), N>(
+              acc, a, run_.B * padded(), run_.packed + packed_.recurrent(panel, begin), packed_.panel_size(), run_.H);
+          for (int r = 0; r < R(); ++r)
+            for (int u = 0; u < U(); ++u) finish(acc[r][u], m.pairs.row[pair + r], (panel + u) * L, from_x(r, u));
+        },
+        step % 2 == 1);
   }
 
   // One vector of units of one row: the cell, and everything that is stored.

@@ -20,8 +20,8 @@ struct Split {
   bool rows = true;  // each member has rows of the batch of its own and never waits; else units, and one wait a step
 };
 
-// A thread that sleeps takes some ten microseconds to wake; a barrier, and what then comes from the other cores' caches,
-// a tenth of one.
+// A thread that sleeps takes some ten microseconds to wake; a barrier, and what then comes from the other cores'
+// caches, a tenth of one.
 constexpr double kWorthWaking = 30e3, kWorthWaiting = 200;  // nanoseconds
 // A recurrent kernel that no core's cache holds: then each thread had better read a part of it than all of it.
 constexpr double kLargeKernel = 2 << 20;  // bytes

@@ -28,11 +28,11 @@ void relax() {
 #endif
 }
 
-// Spins for some microseconds, then gives the CPU to others between looks.
+// Spins for a few microseconds, then gives the CPU to others between looks: whoever is waited for may need it.
 template <class Done>
 void wait_until(Done done) {
   for (int look = 0; !done(); ++look) {
-    if (look < 4000)
+    if (look < 500)
       relax();
     else
       sched_yield();

@@ -21,9 +21,9 @@ class FloatModes {
 
 constexpr int kMostThreads = 256;
 
-// Waits until all members have come. Each has a flag of its own, in a cache line that only it writes, and looks at those
-// of the others: from one core to another goes one line, once. (With a common counter it would be three.)
-// Spins briefly, because steps are microseconds apart, then yields the CPU.
+// Waits until all members have come. Each has a flag of its own, in a cache line that only it writes, and looks at
+// those of the others: from one core to another goes one line, once. (With a common counter it would be three.) Spins
+// briefly, because steps are microseconds apart, then yields the CPU.
 class Barrier {
  public:
   explicit Barrier(int members);

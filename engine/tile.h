@@ -103,7 +103,8 @@ EVERYSTEP_INLINE void wide_tiles(int64_t panels, bool backwards, Visit&& visit) 
   const auto narrower = [&] {
     if constexpr (U > 1)
       if (left > 0)
-        wide_tiles<R, U / 2>(left, backwards, [&](auto R_, auto U_, int64_t row, int64_t panel)
+        wide_tiles<R, U / 2>(left, backwards,
+                             [&](auto R_, auto U_, int64_t row, int64_t panel)
                                  __attribute__((always_inline)) { visit(R_, U_, row, tiles * U + panel); });
   };
   if (backwards) narrower();
@@ -140,7 +141,8 @@ EVERYSTEP_INLINE void tall_tiles(int64_t rows, int64_t panel, Visit&& visit) {
 // takes the panels from the last to the first: who covers the same panels again and again finds the latest in cache.
 template <int N, class Visit>
 EVERYSTEP_INLINE void for_tiles(int64_t rows, int64_t panels, Visit&& visit, bool backwards = false) {
-  constexpr int together = N >= 3 ? 1 : 4 / N;  // panels of a tall tile, so that it has four vectors of columns or three
+  constexpr int together =
+      N >= 3 ? 1 : 4 / N;  // panels of a tall tile, so that it has four vectors of columns or three
   constexpr int tallest = std::min(6, kAccumulators / (N * together));
   if (rows == 1) return wide_tiles<1, widest<N, 1>>(panels, backwards, visit);
   if constexpr (tallest >= 2)
