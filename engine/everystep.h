@@ -113,7 +113,8 @@ void run(const Run<Real>* runs, int n = 1);
 
 // ---- Gradients -----------------------------------------------------------------------------------------------------
 
-// Reverse mode: from the gradients of a run's outputs to the gradients of its inputs.
+// Reverse mode: from the gradients of a run's outputs to the gradients of its inputs. Each of the latter may be null:
+// it is not wanted, and what only it takes is not computed. The others keep their bits.
 template <class Real>
 struct RunBackward {
   Run<Real> run;                        // as it was called; `h`, `c` and `tape` hold what it wrote and are only read
@@ -123,11 +124,11 @@ struct RunBackward {
   const Real* d_gates = nullptr;        // (B,T,G,H) or null for 0
   const Real* d_last[kMaxStates] = {};  // (B,H) each, or null for 0
 
-  Real* d_x;                            // (B,T,I)
-  Real* d_start[kMaxStates];            // (B,H) each
-  Real* d_kernel;                       // (I,GH)
-  Real* d_recurrent_kernel;             // (H,GH)
-  Real* d_bias;                         // (biases,GH) or null
+  Real* d_x = nullptr;                  // (B,T,I)
+  Real* d_start[kMaxStates] = {};       // (B,H) each
+  Real* d_kernel = nullptr;             // (I,GH)
+  Real* d_recurrent_kernel = nullptr;   // (H,GH)
+  Real* d_bias = nullptr;               // (biases,GH)
   Real* d_reset[kMaxStates] = {};       // (B,H) each; written only where run.resets is given
   Real* d_dropout = nullptr;            // (G,B,I); written only where run.dropout is given
   Real* d_recurrent_dropout = nullptr;  // (G,B,H); written only where run.recurrent_dropout is given

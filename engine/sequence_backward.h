@@ -62,7 +62,8 @@ class Backward final : public Job {
                    {pair_row_ + member * most, pair_x_ + member * most, first_pair_ + member * (chunk_ + 1)}};
     pack_panels_transposed(recurrent_, args_.kernels.recurrent_kernel, share(recurrent_.count(), member, members),
                            recurrent_packed_);
-    pack_panels_transposed(input_, args_.kernels.kernel, share(input_.count(), member, members), input_packed_);
+    if (wants_dx())
+      pack_panels_transposed(input_, args_.kernels.kernel, share(input_.count(), member, members), input_packed_);
     begin(m);
     barrier.wait(member);
     for (int64_t end = run_.T; end > 0; end -= std::min(chunk_, end)) {
@@ -80,8 +81,8 @@ class Backward final : public Job {
         if (pairs.size() < m.rows.size()) carry(m, step);
       }
       barrier.wait(member);
-      input_gradients(m, steps);
-      weight_gradients(m, steps);
+      if (wants_dx()) input_gradients(m, steps);
+      if (args_.d_kernel || args_.d_recurrent_kernel || args_.d_bias) weight_gradients(m, steps);
       barrier.wait(member);
     }
     finish(m);
@@ -111,6 +112,12 @@ class Backward final : public Job {
                                          double(run.H) * G * run.H * sizeof(Real));
     return steps.members == 1 && all_work / 100 > kWorthWaking ? Split{threads, true} : steps;
   }
+
+  // Whether dz W' is wanted: for itself, or for the gradient of what scales x.
+  bool wants_dx() const { return args_.d_x || (run_.dropout && args_.d_dropout); }
+
+  // Where a gradient is written; null where it is not wanted.
+  static Real* wanted(Real* gradient, int64_t at) { return gradient ? gradient + at : nullptr; }
 
   int64_t padded() const { return round_up(run_.H, L); }
   Real* dz(int64_t pair) const { return dz_ + pair * dz_next(); }
@@ -178,15 +185,15 @@ class Backward final : public Job {
   void finish(const Member& m) {
     for (int64_t b = m.rows.begin; b < m.rows.end; ++b)
       for_own_units(m, [&](int64_t unit, int64_t lanes) {
-        for (int s = 0; s < S; ++s) store(args_.d_start[s] + b * run_.H + unit, load(d(s, b, unit)), lanes);
+        for (int s = 0; s < S; ++s)
+          if (Real* const to = wanted(args_.d_start[s], b * run_.H + unit)) store(to, load(d(s, b, unit)), lanes);
       });
   }
 
   // A row that starts afresh before this step owes what has arrived to its reset state, not to the step before.
   EVERYSTEP_INLINE Vec<Real> before_reset(int s, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> v) {
     if (!reset_at(run_, b, step)) return v;
-    Real* const to = args_.d_reset[s] + b * run_.H + unit;
-    store(to, load(to, lanes) + v, lanes);
+    if (Real* const to = wanted(args_.d_reset[s], b * run_.H + unit)) store(to, load(to, lanes) + v, lanes);
     return Vec<Real>{};
   }
 
@@ -310,8 +317,8 @@ class Backward final : public Job {
 
   // The gradient of a recurrent dropout: v, the gradient of what it made of h, times h.
   void add_to_dropout(int64_t at, int64_t b, int64_t unit, int64_t lanes, int64_t step, Vec<Real> v) {
-    Real* const to = args_.d_recurrent_dropout + at;
-    store(to, fma<Real>(v, load(before(0, b, step) + unit, lanes), load(to, lanes)), lanes);
+    if (Real* const to = wanted(args_.d_recurrent_dropout, at))
+      store(to, fma<Real>(v, load(before(0, b, step) + unit, lanes), load(to, lanes)), lanes);
   }
 
   // dx = dz W', for all pairs of a chunk of steps.
@@ -333,10 +340,10 @@ class Backward final : public Job {
           for (int64_t i = 0; i < I; i += L) {
             const int64_t b = all.row[pair], at = (g * B + b) * I + i, lanes = std::min<int64_t>(L, I - i);
             const Vec<Real> part = load(part_x_ + b * I + i, lanes), x = load(run_.x + all.x[pair] * I + i, lanes);
-            Real* const d_mask = args_.d_dropout + at;
-            Real* const dx = args_.d_x + all.x[pair] * I + i;
-            store(d_mask, fma<Real>(part, x, load(d_mask, lanes)), lanes);
-            store(dx, fma<Real>(part, load(run_.dropout + at, lanes), g == 0 ? Vec<Real>{} : load(dx, lanes)), lanes);
+            if (Real* const d_mask = wanted(args_.d_dropout, at))
+              store(d_mask, fma<Real>(part, x, load(d_mask, lanes)), lanes);
+            if (Real* const dx = wanted(args_.d_x, all.x[pair] * I + i))
+              store(dx, fma<Real>(part, load(run_.dropout + at, lanes), g == 0 ? Vec<Real>{} : load(dx, lanes)), lanes);
           }
       }
     }
@@ -406,11 +413,14 @@ class Backward final : public Job {
   void weight_columns(const Gathered& from, int g, int64_t column, int64_t width) {
     const int64_t GH = G * run_.H, to = g * run_.H + column;
     pack_columns<N>(from, to, width, args_.d_bias ? args_.d_bias + to : nullptr);
-    add_transposed_product<N, Real>(from.rows, run_.I, from.x, from.panel, {args_.d_kernel + to, GH}, width);
+    if (args_.d_kernel)
+      add_transposed_product<N, Real>(from.rows, run_.I, from.x, from.panel, {args_.d_kernel + to, GH}, width);
     if (Cell::kApart)
       pack_columns<N>(from, recurrent_column(g) * run_.H + column, width,
                       args_.d_bias ? args_.d_bias + GH + to : nullptr);
-    add_transposed_product<N, Real>(from.rows, run_.H, from.h, from.panel, {args_.d_recurrent_kernel + to, GH}, width);
+    if (args_.d_recurrent_kernel)
+      add_transposed_product<N, Real>(from.rows, run_.H, from.h, from.panel, {args_.d_recurrent_kernel + to, GH},
+                                      width);
   }
 
   // Columns of dz, gathered into a panel, and their sums over the pairs.

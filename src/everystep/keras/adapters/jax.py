@@ -1,6 +1,7 @@
 """The engine inside JAX: two foreign calls that XLA makes, and their rules for differentiation and vmap.
 
-`run` has the signature of `everystep.keras.loop.run`, its activations given by name. Its gradient is the engine's own.
+`run` has the signature of `everystep.keras.loop.run`, its activations given by name. Its gradient is the engine's own;
+what nobody differentiates by, such as the data that a model is trained on, has none computed for it.
 Under `vmap` the mapped axis joins the batch, and the result is one call; where weights are mapped, and for gradients,
 whose weights differ from row to row of the mapped axis, the calls are made one after the other.
 """
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
+from jax.custom_derivatives import SymbolicZero, custom_vjp_primal_tree_values
 
 from everystep.cells import CELLS, Cell
 from everystep.engine import Outputs, activation_code
@@ -69,6 +71,17 @@ class Inputs(NamedTuple):
 FLAGS = ("mask", "resets")  # what has no gradient
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
 BATCH_SECOND = ("dropout", "recurrent_dropout")  # (G,B,...): every other array of a run that is no weight starts with B
+
+
+@jax.tree_util.register_static  # so that it passes from the forward rule to the backward rule as it is
+class Wanted(frozenset[str]):
+    """The names of those inputs of a run that are differentiated by."""
+
+    @classmethod
+    def among(cls, primals: Inputs) -> Wanted:
+        """primals: each array with whether it is perturbed."""
+        arrays = {name: v for name, v in primals._asdict().items() if v is not None and name not in FLAGS}
+        return cls(name for name, v in arrays.items() if v.perturbed)
 
 
 class Results(NamedTuple):
@@ -176,25 +189,34 @@ def _run(options: Each[Options], inputs: Each[Inputs]) -> Each[Outputs]:
     return _outputs(options, _forward(options, inputs, record=False))
 
 
-def _run_forward(options: Each[Options], inputs: Each[Inputs]) -> tuple[Each[Outputs], Any]:
+def _run_forward(options: Each[Options], primals: Each[Inputs]) -> tuple[Each[Outputs], Any]:
+    inputs = custom_vjp_primal_tree_values(primals)
+    wanted = [Wanted.among(one) for one in primals]
     found = _forward(options, inputs, record=True)
-    return _outputs(options, found), (inputs, [(one.h, one.c, one.tape) for one in found])
+    return _outputs(options, found), (inputs, wanted, [(one.h, one.c, one.tape) for one in found])
 
 
 def _run_backward(options: Each[Options], kept: Any, d: Each[Outputs]) -> tuple[Each[Inputs]]:
-    inputs, recorded = kept
+    inputs, wanted, recorded = kept
     arriving = []
-    for of, one in zip(options, d, strict=True):
+    # What nobody differentiates is not there: an array of zeros would be read.
+    given = jax.tree.map(lambda v: None if isinstance(v, SymbolicZero) else v, d)
+    for of, one in zip(options, given, strict=True):
         d_last_h, d_last_c = (*one.states, None)[:2]
         d_h: Tensor | None = one.h
         if not of.sequences:  # then h is the last h once more
-            d_h, d_last_h = None, d_last_h + one.h
+            d_h, d_last_h = None, _sum(d_last_h, one.h)
         arriving.append((d_h, one.cells, one.gates, d_last_h, d_last_c))
     read = tuple((*i, *r, *a) for i, r, a in zip(inputs, recorded, arriving, strict=True))
-    return (_backward(options, inputs, read),)
+    return (_backward(options, inputs, wanted, read),)
 
 
-_run.defvjp(_run_forward, _run_backward)
+_run.defvjp(_run_forward, _run_backward, symbolic_zeros=True)
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """a + b, where None stands for 0."""
+    return b if a is None else a if b is None else a + b
 
 
 def _outputs(options: Each[Options], found: Each[Results]) -> Each[Outputs]:
@@ -275,8 +297,12 @@ def _asked(options: Options, inputs: Inputs, record: bool) -> Results:
     )
 
 
-def _backward(options: Each[Options], inputs: Each[Inputs], read: Each[Any]) -> Each[Inputs]:
-    shapes = [[None if v is None or v.dtype == bool else v.shape for v in one] for one in inputs]
+def _backward(options: Each[Options], inputs: Each[Inputs], wanted: Sequence[Wanted], read: Each[Any]) -> Each[Inputs]:
+    """The gradients that are wanted, and None for the others, which are not computed."""
+    shapes = [
+        [v.shape if name in of else None for name, v in one._asdict().items()]
+        for of, one in zip(wanted, inputs, strict=True)
+    ]
     written = [shape for one in shapes for name, shape in zip(Inputs._fields, one, strict=True) if name not in FLAGS]
 
     @custom_vmap
