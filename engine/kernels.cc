@@ -33,6 +33,8 @@ void with_policy(const Cell& cell, Visit visit) {
     visit(Listed<Real>{cell.activation, cell.recurrent_activation});
 }
 
+constexpr double kPackedInNanosecond = 10;  // numbers, by one core
+
 template <class Real>
 int64_t packed_size_of(CellKind kind, int64_t I, int64_t H) {
   return with_cell(kind, [&](auto cell) { return Packed<decltype(cell), Real>{I, H}.size(); });
@@ -40,8 +42,15 @@ int64_t packed_size_of(CellKind kind, int64_t I, int64_t H) {
 
 template <class Real>
 void pack_any(CellKind kind, int64_t I, int64_t H, const Kernels<Real>& kernels, Real* packed) {
-  const FloatModes modes;  // a GRU's two biases are added up
-  with_cell(kind, [&](auto cell) { pack<decltype(cell)>(I, H, kernels, packed); });
+  with_cell(kind, [&](auto cell) {
+    using C = decltype(cell);
+    const int64_t panels = Packed<C, Real>{I, H}.panels();
+    const bool large = double(I + H) * C::G * H / kPackedInNanosecond > kWorthWaking;
+    parallel(large ? static_cast<int>(std::min<int64_t>(num_threads(), panels)) : 1,
+             [&](int member, int members, Barrier&) {
+               pack<C, Real>(I, H, kernels, share(panels, member, members), packed);
+             });
+  });
 }
 
 CellSizes sizes_of(CellKind kind) {

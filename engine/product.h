@@ -32,21 +32,23 @@ void pack_panels(const Panels<Real>& panels, const Real* matrix, int64_t next, R
   }
 }
 
-// The same from the transposed matrix (N,K). Some rows of a panel at a time, so that what is written stays in L1.
+// The same from the transposed matrix (N,K), a square of numbers at a time.
 template <class Real>
 void pack_panels_transposed(const Panels<Real>& panels, const Real* matrix, Range which, Real* packed) {
   constexpr int L = kLanes<Real>;
-  constexpr int64_t kBlock = 64;
   for (int64_t panel = which.begin; panel < which.end; ++panel) {
-    const int64_t width = panels.width(panel), padded = panels.vectors(panel) * L;
+    const int64_t padded = panels.vectors(panel) * L, first = panel * panels.kWide;
     Real* const to = packed + panels.at(panel);
-    for (int64_t k0 = 0; k0 < panels.K; k0 += kBlock) {
-      const int64_t k1 = std::min(panels.K, k0 + kBlock);
-      for (int64_t n = 0; n < padded; ++n) {
-        const Real* const from = matrix + (panel * panels.kWide + n) * panels.K;
-        for (int64_t k = k0; k < k1; ++k) to[k * padded + n] = n < width ? from[k] : Real(0);
+    for (int64_t k = 0; k < panels.K; k += L)
+      for (int64_t n = 0; n < padded; n += L) {
+        Vec<Real> square[L];
+        for (int i = 0; i < L; ++i)
+          square[i] =
+              first + n + i < panels.N ? load(matrix + (first + n + i) * panels.K + k, panels.K - k) : Vec<Real>{};
+        transpose<Real>(square);
+        const int64_t rows = std::min<int64_t>(L, panels.K - k);
+        for (int i = 0; i < rows; ++i) store(to + (k + i) * padded + n, square[i]);
       }
-    }
   }
 }
 

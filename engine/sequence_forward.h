@@ -25,8 +25,9 @@ struct Packed {
   int64_t recurrent(int64_t panel, int first_gate = 0) const { return input(panel) + (I * G + H * first_gate) * L; }
 };
 
+// Packs some panels.
 template <class Cell, class Real>
-void pack(int64_t I, int64_t H, const Kernels<Real>& w, Real* packed) {
+void pack(int64_t I, int64_t H, const Kernels<Real>& w, Range panels, Real* packed) {
   constexpr int L = kLanes<Real>, G = Cell::G;
   constexpr int kFirst = Cell::kFirst;
   const Packed<Cell, Real> at{I, H};
@@ -35,7 +36,7 @@ void pack(int64_t I, int64_t H, const Kernels<Real>& w, Real* packed) {
     for (int g = begin; g < end; ++g, to += L)
       store(to, from ? load(from + g * H + panel * L, H - panel * L) : Vec<Real>{});
   };
-  for (int64_t panel = 0; panel < at.panels(); ++panel) {
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
     Real* const bias = packed + at.bias(panel);
     row(w.bias, 0, G, panel, bias);
     if constexpr (Cell::kApart) {
@@ -84,6 +85,8 @@ class Forward final : public Job {
     const int64_t step_bytes = run.B * G * padded() * sizeof(Real);
     chunk_ = std::clamp<int64_t>(kChunkBytes * split.members / std::max<int64_t>(step_bytes, 1), 1,
                                  std::max<int64_t>(run.T, 1));
+    streams_tape_ = run.B * run.T * Cell::kTaped * run.H * int64_t{sizeof(Real)} > kLargeTape && run.H % L == 0 &&
+                    reinterpret_cast<std::uintptr_t>(run.tape) % kVectorBytes == 0;
   }
 
   std::size_t place(void* block) override {
@@ -128,6 +131,9 @@ class Forward final : public Job {
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S;
   static constexpr bool kTwoProducts = Cell::kFirst < G;
   static constexpr int64_t kChunkBytes = 128 << 10;  // of input products for each thread: a part of its L2
+
+  static constexpr int64_t kLargeTape = 2
+                                        << 20;  // bytes, that the cores' own caches do not hold until the backward pass
 
   struct Member {
     Range rows, panels;
@@ -175,6 +181,7 @@ class Forward final : public Job {
   }
 
   void finish(const Member& m) {
+    if (streams_tape_) end_streaming();
     for_own_vectors(m, [&](int64_t b, int64_t unit, int64_t lanes) {
       store(run_.last[0] + b * run_.H + unit, load(h(m.now[b], b) + unit), lanes);
       for (int s = 1; s < S; ++s) store(run_.last[s] + b * run_.H + unit, load(other_[s] + b * padded() + unit), lanes);
@@ -301,7 +308,13 @@ class Forward final : public Job {
     if (run_.gates)
       for (int g = 0; g < G; ++g) store(run_.gates + (at * G + g) * H + unit, z[g], lanes);
     if (run_.tape)
-      for (int k = 0; k < Cell::kTaped; ++k) store(run_.tape + (at * Cell::kTaped + k) * H + unit, tape[k], lanes);
+      for (int k = 0; k < Cell::kTaped; ++k) {
+        Real* const to = run_.tape + (at * Cell::kTaped + k) * H + unit;
+        if (streams_tape_)
+          stream(to, tape[k]);
+        else
+          store(to, tape[k], lanes);
+      }
     if (starts_afresh_after(b, step))
       for (int s = 0; s < S; ++s) state[s] = load(run_.reset[s] + b * H + unit, lanes);
     put_h(m.now[b] ^ 1, b, unit, state[0]);
@@ -338,6 +351,7 @@ class Forward final : public Job {
   const Policy policy_;
   const Packed<Cell, Real> packed_;
   int64_t chunk_;
+  bool streams_tape_;
   Real* h_;                                    // (2,B,Hp)
   Real* other_[S] = {};                        // (B,Hp) the other states, in place; [0] is unused
   Real* dropped_h_ = nullptr;                  // (2,G,B,Hp)

@@ -63,6 +63,25 @@ EVERYSTEP_INLINE void store(Real* p, Vec<Real> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
+// For what will not be read before the caches have forgotten it: stores that do not read, and keep, what they
+// overwrite. `p` is aligned to kVectorBytes; before other threads may read it, `end_streaming` has to come.
+template <class Real>
+EVERYSTEP_INLINE void stream(Real* p, Vec<Real> v) {
+#if defined(__AVX512F__)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
+#elif defined(__AVX2__)
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
+#else
+  store(p, v);
+#endif
+}
+
+inline void end_streaming() {
+#if defined(__AVX2__)
+  _mm_sfence();
+#endif
+}
+
 // The first n lanes only, for the last vector of a row whose length is no multiple of the lanes; the others are 0.
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> load(const Real* p, int64_t n) {
@@ -139,6 +158,28 @@ EVERYSTEP_INLINE Vec<Real> about_one_over(Vec<Real> d) {
   if constexpr (sizeof(Real) == 4) return (Vec<Real>)_mm512_rcp14_ps((__m512)d);
 #endif
   return Real(1) / d;
+}
+
+// A square of kLanes x kLanes numbers, its rows and columns exchanged: first within pairs of rows, then of pairs, and
+// so on.
+template <class Real, int apart = 1>
+EVERYSTEP_INLINE void transpose(Vec<Real> (&rows)[kLanes<Real>]) {
+  constexpr int L = kLanes<Real>;
+  if constexpr (apart < L) {
+    IntVec<Real> upper, lower;
+    for (int i = 0; i < L; ++i) {
+      upper[i] = i & apart ? L + i - apart : i;
+      lower[i] = i & apart ? L + i : i + apart;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < L; ++i)
+      if (!(i & apart)) {
+        const Vec<Real> a = rows[i], b = rows[i + apart];
+        rows[i] = __builtin_shuffle(a, b, upper);
+        rows[i + apart] = __builtin_shuffle(a, b, lower);
+      }
+    transpose<Real, 2 * apart>(rows);
+  }
 }
 
 // A function of one number, lane by lane: for what the C library computes and vectors do not.
