@@ -8,7 +8,12 @@
 #include <type_traits>
 
 #if defined(__FMA__) || defined(__AVX512F__)
+// GCC 12 warns of what its own header leaves undefined on purpose.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 #endif
 
 #define EVERYSTEP_INLINE inline __attribute__((always_inline))

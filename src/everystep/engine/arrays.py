@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,16 @@ def check(name: str, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any])
     if not array.flags.c_contiguous:
         raise DtypeError(f"{name} must be contiguous in C order: pass np.ascontiguousarray({name})")
     return array
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`np.empty`; a large one begins at a multiple of 64 bytes, as stores past the caches need it."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < 1 << 20:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + 64, np.uint8)
+    first = -memory.ctypes.data % 64
+    return memory[first : first + size].view(dtype).reshape(shape)
 
 
 def check_array(name: str, array: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from everystep import _engine
 from everystep.cells import Cell
 from everystep.engine.arguments import Arguments, check_states, no_cell_state, refused, run_arguments
-from everystep.engine.arrays import BOOL, Array, check, check_axes, writeable
+from everystep.engine.arrays import BOOL, Array, check, check_axes, empty_aligned, writeable
 from everystep.engine.weights import Packed
 from everystep.errors import OptionError
 
@@ -216,7 +216,7 @@ def _prepare(
     h = empty((B, T, H), dtype) if sequences or record else None
     c = empty((B, T, H), dtype) if cells or (record and two) else None
     g = empty((B, T, len(cell.gates), H), dtype) if gates else None
-    tape = empty((B, T, cell.taped, H), dtype) if record else None
+    tape = empty_aligned((B, T, cell.taped, H), dtype) if record else None
     kept = Record(cell, arguments, h, c, tape) if h is not None and tape is not None else None
     outputs = Outputs(h if sequences and h is not None else last[0], last, c if cells else None, g, kept)
     return (arguments, packed.data, h, c, g, tape, last), outputs
