@@ -104,7 +104,7 @@ class Forward final : public Job {
         members,
         rows ? nullptr : &barrier,
         {pair_row_ + member * chunk_ * run_.B, pair_x_ + member * chunk_ * run_.B, first_pair_ + member * (chunk_ + 1)},
-        now_ + member * run_.B};
+        now_ + member * now_next()};
     begin(m);
     for (int64_t first = 0; first < run_.T; first += chunk_) {
       const Range steps{first, std::min(first + chunk_, run_.T)};
@@ -154,6 +154,7 @@ class Forward final : public Job {
   }
 
   int64_t padded() const { return packed_.panels() * L; }
+  int64_t now_next() const { return round_up(run_.B, 8); }  // members write theirs at every step: no cache line of two
 
   void carve(Carver& block) {
     const int64_t B = run_.B, Hp = padded();
@@ -163,7 +164,7 @@ class Forward final : public Job {
     z_ = block.template take<Real>(chunk_ * B * G * Hp);
     if (run_.dropout) dropped_x_ = block.template take<Real>(G * chunk_ * B * run_.I);
     if (run_.recurrent_dropout) dropped_h_ = block.template take<Real>(2 * G * B * Hp);
-    now_ = block.template take<int64_t>(split.members * B);
+    now_ = block.template take<int64_t>(split.members * now_next());
     pair_row_ = block.template take<int64_t>(split.members * chunk_ * B);
     pair_x_ = block.template take<int64_t>(split.members * chunk_ * B);
     first_pair_ = block.template take<int64_t>(split.members * (chunk_ + 1));
@@ -358,7 +359,7 @@ class Forward final : public Job {
   Real* dropped_x_ = nullptr;                  // (G,chunk pairs,I)
   Real* reset_h_ = nullptr;                    // (B,Hp) what the second product of a step reads
   Real* z_;                                    // [panel][chunk pair][gate][lane]
-  int64_t* now_;                               // (members,B)
+  int64_t* now_;                               // (members,B), each member's at a cache line
   int64_t *pair_row_, *pair_x_, *first_pair_;  // of each member's Pairs
 };
 
