@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adapter_faults import ADAPTER_FAULTS
 from benchmark_faults import BENCHMARK_FAULTS
 from cell_faults import CELL_FAULTS
 from cli_faults import CLI_FAULTS
@@ -18,6 +19,7 @@ from stream_faults import STREAM_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
+    *ADAPTER_FAULTS,
     *OPERATION_FAULTS,
     *LOADING_FAULTS,
     *ORACLE_FAULTS,
