@@ -2,7 +2,8 @@
 //
 // tanh and sigmoid are within 2 ulp over all floats. The short forms are not: sigmoid(x) = (1 + tanh(x/2)) / 2 loses
 // thousands of ulp at x = -10, where it subtracts two numbers near 1, and tanh(x) = 1 - 2/(1 + exp(2x)) loses a hundred
-// near 0. So sigmoid starts from exp(-|x|), which never cancels, and tanh from expm1(-2|x|), which is exact near 0.
+// near 0. So sigmoid is 1 / (1 + exp(-x)) and tanh is made of expm1(-2|x|), which is exact near 0; each is corrected by
+// a Newton step from what is left over, computed from parts that are exact.
 #pragma once
 
 #include <cmath>

@@ -79,6 +79,7 @@ EVERYSTEP_INLINE void for_vectors(const Panels<Real>& panels, Rows<Real> out, in
         visit(out[row + r] + column, column, std::min<int64_t>(panels.L, panels.N - column), tile[r][u][n]);
       }
 }
+
 // out = start + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
 // first. start: what stands in `out` if `add`, else the bias, else 0. `backwards`: as for_tiles has it.
 template <class Real>

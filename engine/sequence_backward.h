@@ -1,9 +1,9 @@
 // The gradient of a run of any cell, by reverse accumulation through time.
 //
-// A step back has two parts: the cell's own gradient dz, unit by unit, and dh = dz R', one product. What does not have
-// to wait for the step before (dx = dz W', dW, dR, db) is done in large products, a chunk of steps at a time. The
-// chunks depend on B and T alone and each adds one sum to the gradients of the weights, so those do not depend on the
-// threads.
+// A step back has two parts: the cell's own gradient dz, unit by unit, and dh = dz R', for each gate a sum of its own,
+// which are added in the order of the gates. What does not have to wait for the step before (dx = dz W', dW, dR, db) is
+// done in large products, a chunk of steps at a time. The chunks depend on B and T alone and each adds one sum to the
+// gradients of the weights, so those do not depend on the threads.
 #pragma once
 
 #include "jobs.h"

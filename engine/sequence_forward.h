@@ -132,8 +132,7 @@ class Forward final : public Job {
   static constexpr bool kTwoProducts = Cell::kFirst < G;
   static constexpr int64_t kChunkBytes = 128 << 10;  // of input products for each thread: a part of its L2
 
-  static constexpr int64_t kLargeTape = 2
-                                        << 20;  // bytes, that the cores' own caches do not hold until the backward pass
+  static constexpr int64_t kLargeTape = 2 << 20;  // bytes: no core's own cache keeps it for the backward pass
 
   struct Member {
     Range rows, panels;

@@ -23,11 +23,12 @@ struct Split {
 // A thread that sleeps takes some ten microseconds to wake; a barrier, and what then comes from the other cores'
 // caches, a tenth of one.
 constexpr double kWorthWaking = 30e3, kWorthWaiting = 200;  // nanoseconds
-// A recurrent kernel that no core's cache holds: then each thread had better read a part of it than all of it.
+// A recurrent kernel from where on each thread had better read a part of it than all of it: twice a core's own cache.
 constexpr double kLargeKernel = 2 << 20;  // bytes
 
 // Among at most `threads`. step_work and all_work in multiply-adds, of which a core does about 50 of float32 in a
-// nanosecond; step_bytes: what each step reads of the weights.
+// nanosecond where it has few rows (and over a hundred where it has many); step_bytes: what each step reads of the
+// weights.
 inline Split split(int threads, int64_t B, int64_t panels, double step_work, double all_work, double step_bytes) {
   if (threads == 1 || all_work / 50 < kWorthWaking) return {};
   const int members = static_cast<int>(std::min<int64_t>(threads, panels));
