@@ -82,13 +82,6 @@ CELL_FAULTS = [
         "args_.d_bias ? args_.d_bias + GH + to : nullptr",
         "nullptr",
     ),
-    Fault(
-        "GRU: the biases are added up in the caller's rounding",
-        "engine/kernels.cc",
-        "const FloatModes modes;  // a GRU's two biases are added up",
-        "",
-        ("tests/engine/test_engine_process.py",),
-    ),
     # ---- GRU, reset before ----
     Fault(
         "GRU reset before: z in the place of r", GRU, "return policy.recurrent(z[R]);", "return policy.recurrent(z[Z]);"
