@@ -117,45 +117,42 @@ __attribute__((noinline)) void multiply_panels_in_parts(const Panels<Real>& pane
                                                         bool add, bool backwards) {
   constexpr int L = kLanes<Real>;
   const int64_t K = k.size() / P;
-  const auto start = [&](const Real* to, int64_t, int64_t lanes, Vec<Real>& sum) {
-    sum = add ? load(to, lanes) : Vec<Real>{};
+  const auto start = [](bool from_out) {
+    return [from_out](const Real* to, int64_t, int64_t lanes, Vec<Real>& sum) {
+      sum = from_out ? load(to, lanes) : Vec<Real>{};
+    };
   };
   const auto finish = [](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); };
   for_widths(panels, which, [&](auto N, Range some) {
-    const auto part_of = [&](int64_t panel, int p) { return packed + panels.at(panel) + (k.begin + p * K) * N() * L; };
-    if constexpr (P * N() <= kAccumulators)
-      if (rows == 1) {
-        for (int64_t n = 0; n < some.size(); ++n) {
-          const int64_t panel = backwards ? some.end - 1 - n : some.begin + n;
+    for (int64_t n = 0; n < some.size(); ++n) {
+      const int64_t panel = backwards ? some.end - 1 - n : some.begin + n;
+      const auto part_of = [&](int p) { return packed + panels.at(panel) + (k.begin + p * K) * N() * L; };
+      if constexpr (P * N() <= kAccumulators)
+        if (rows == 1) {
           const Real* const a[1] = {a_rows[0]};
           Tile<Real, 1, P, N()> parts = {};
-          multiply<Reads::parts, Real, 1, P, N()>(parts, a, K, part_of(panel, 0), K * N() * L, K);
+          multiply<Reads::parts, Real, 1, P, N()>(parts, a, K, part_of(0), K * N() * L, K);
           Tile<Real, 1, 1, N()> sum;
-          for_vectors<Real, 1, 1, N()>(panels, out, 0, panel, sum, start);
+          for_vectors<Real, 1, 1, N()>(panels, out, 0, panel, sum, start(add));
           for (int p = 0; p < P; ++p)
             for (int v = 0; v < N(); ++v) sum[0][0][v] += parts[0][p][v];
           for_vectors<Real, 1, 1, N()>(panels, out, 0, panel, sum, finish);
+          continue;
         }
-        return;
-      }
-    for_tiles<N()>(
-        rows, some.size(),
-        [&](auto R, auto U, int64_t row, int64_t panel) {
-          panel += some.begin;
-          Tile<Real, R(), U(), N()> sum;
-          for_vectors<Real, R(), U(), N()>(panels, out, row, panel, sum, start);
-          for (int p = 0; p < P; ++p) {
+      for (int p = 0; p < P; ++p)  // all rows for each: what they share of the matrix stays in cache
+        for_tiles<N()>(rows, 1, [&](auto R, auto U, int64_t row, int64_t) {
+          if constexpr (U() == 1) {
             const Real* a[R()];
             for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r] + p * K;
-            Tile<Real, R(), U(), N()> part = {};
-            multiply<Reads::same, Real, R(), U(), N()>(part, a, 0, part_of(panel, p), panels.kWide * panels.K, K);
+            Tile<Real, R(), 1, N()> part = {}, sum;
+            multiply<Reads::same, Real, R(), 1, N()>(part, a, 0, part_of(p), 0, K);
+            for_vectors<Real, R(), 1, N()>(panels, out, row, panel, sum, start(add || p > 0));
             for (int r = 0; r < R(); ++r)
-              for (int u = 0; u < U(); ++u)
-                for (int v = 0; v < N(); ++v) sum[r][u][v] += part[r][u][v];
+              for (int v = 0; v < N(); ++v) sum[r][0][v] += part[r][0][v];
+            for_vectors<Real, R(), 1, N()>(panels, out, row, panel, sum, finish);
           }
-          for_vectors<Real, R(), U(), N()>(panels, out, row, panel, sum, finish);
-        },
-        backwards);
+        });
+    }
   });
 }
 

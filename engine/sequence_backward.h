@@ -13,15 +13,31 @@
 
 namespace everystep::EVERYSTEP_ISA {
 
-// to += a' panel for N vectors of columns: a has `rows` rows of M numbers, the panel rows of N vectors, `to` M rows.
+// The columns of the rows that `a` lists, M numbers each: column m at to + m * next, with zeros up to a whole vector.
+template <class Real>
+__attribute__((noinline)) void transpose_rows(int64_t rows, int64_t M, const Real* const* a, Real* to, int64_t next) {
+  constexpr int L = kLanes<Real>;
+  for (int64_t row = 0; row < rows; row += L)
+    for (int64_t m = 0; m < M; m += L) {
+      Vec<Real> square[L];
+      for (int r = 0; r < L; ++r) square[r] = row + r < rows ? load(a[row + r] + m, M - m) : Vec<Real>{};
+      transpose<Real>(square);
+      const int64_t columns = std::min<int64_t>(L, M - m);
+      for (int c = 0; c < columns; ++c) store(to + (m + c) * next + row, square[c]);
+    }
+}
+
+// to += a panel for N vectors of columns: a has M rows of K numbers, the panel K rows of N vectors, `to` M rows.
 template <int N, class Real>
-__attribute__((noinline)) void add_transposed_product(int64_t rows, int64_t M, const Real* const* a, const Real* panel,
-                                                      Rows<Real> to, int64_t width) {
+__attribute__((noinline)) void add_product(int64_t K, int64_t M, Rows<const Real> a, const Real* panel, Rows<Real> to,
+                                           int64_t width) {
   constexpr int L = kLanes<Real>;
   for_tiles<N>(M, 1, [&](auto R, auto U, int64_t row, int64_t) {
     if constexpr (U() == 1) {
+      const Real* rows[R()];
+      for (int r = 0; r < R(); ++r) rows[r] = a[row + r];
       Tile<Real, R(), 1, N> acc = {};
-      multiply_transposed<Real, R(), N>(acc, a, row, panel, rows);
+      multiply<Reads::same, Real, R(), 1, N>(acc, rows, 0, panel, 0, K);
       for (int r = 0; r < R(); ++r)
         for (int n = 0; n < N; ++n) {
           Real* const sum = to[row + r] + n * L;
@@ -91,7 +107,7 @@ class Backward final : public Job {
  private:
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S, kFirst = Cell::kFirst;
   static constexpr int kColumns = G + Cell::kApart;  // of dz, H each
-  static constexpr int64_t kChunkRows = 256;
+  static constexpr int64_t kChunkRows = 512;
 
   // Where dz of gate g stands as the products with h saw that gate; those with x saw it at g.
   static constexpr int recurrent_column(int g) { return Cell::kApart && g == G - 1 ? G : g; }
@@ -120,6 +136,7 @@ class Backward final : public Job {
   static Real* wanted(Real* gradient, int64_t at) { return gradient ? gradient + at : nullptr; }
 
   int64_t padded() const { return round_up(run_.H, L); }
+  int64_t columns_next() const { return round_up(chunk_ * run_.B, L); }
   Real* dz(int64_t pair) const { return dz_ + pair * dz_next(); }
   int64_t dz_next() const { return kColumns * run_.H; }
   Real* d(int s, int64_t b, int64_t unit) const { return d_[s] + b * padded() + unit; }
@@ -145,9 +162,10 @@ class Backward final : public Job {
     pair_row_ = block.template take<int64_t>(all);
     pair_x_ = block.template take<int64_t>(all);
     first_pair_ = block.template take<int64_t>(split.members * (chunk_ + 1));
-    x_rows_ = block.template take<const Real*>(all);
-    h_rows_ = block.template take<const Real*>(all);
+    rows_ = block.template take<const Real*>(all);
     panels_ = block.template take<Real>(all * Panels<Real>::kWide);
+    x_columns_ = block.template take<Real>(split.members * run_.I * columns_next());
+    h_columns_ = block.template take<Real>(split.members * run_.H * columns_next());
     if (run_.dropout) dropped_x_ = block.template take<Real>(all * run_.I);
     if (run_.recurrent_dropout || kFirst < G) changed_h_ = block.template take<Real>(all * run_.H);
   }
@@ -349,10 +367,11 @@ class Backward final : public Job {
     }
   }
 
-  // What one thread has of the pairs of a chunk for one gate: x and h as its products saw them, and where dz is.
+  // What one thread has of the pairs of a chunk for one gate: x and h as its products saw them, column by column, so
+  // that the products read them front to back; and dz.
   struct Gathered {
     int64_t rows;
-    const Real **x, **h;
+    Rows<Real> x, h;
     Real* panel;
   };
 
@@ -361,24 +380,22 @@ class Backward final : public Job {
   void weight_gradients(const Member& m, Range steps) {
     const int64_t H = run_.H, I = run_.I, most = m.member * chunk_ * run_.B;
     const Pairs& all = m.pairs;
-    const Gathered to{all.first[steps.size()], x_rows_ + most, h_rows_ + most, panels_ + most * Panels<Real>::kWide};
-    Real* const dropped_x = dropped_x_ + (run_.dropout ? most * I : 0);
-    Real* const changed_h = changed_h_ + (changed_h_ ? most * H : 0);
+    const Gathered to{all.first[steps.size()],
+                      {x_columns_ + m.member * I * columns_next(), columns_next()},
+                      {h_columns_ + m.member * H * columns_next(), columns_next()},
+                      panels_ + most * Panels<Real>::kWide};
     const Panels<Real> columns{0, H};
-    int gathered_gate = -1;
+    int gathered = -1;  // the gate
     const Range mine = share(G * columns.count(), m.member, m.members);
     for (int64_t panel = mine.begin; panel < mine.end; ++panel) {
       const int g = static_cast<int>(panel / columns.count());
       const int64_t column = panel % columns.count() * columns.kWide, width = columns.width(panel % columns.count());
-      if (g != gathered_gate)
-        for (int64_t k = 0; k < steps.size(); ++k)
-          for (int64_t pair = all.first[k]; pair < all.first[k + 1]; ++pair) {
-            const int64_t b = all.row[pair];
-            to.x[pair] = times(run_.x + all.x[pair] * I, run_.dropout, (g * run_.B + b) * I, I,
-                               dropped_x + (run_.dropout ? pair * I : 0));
-            to.h[pair] = seen_h(g, b, steps.end - 1 - k, changed_h + (changed_h ? pair * H : 0));
-          }
-      gathered_gate = g;
+      const bool first = gathered < 0, next_gate = g != gathered;
+      if (args_.d_kernel && (first || (next_gate && run_.dropout))) gather_x(m, g, steps, to.x);
+      if (args_.d_recurrent_kernel &&
+          (first || (next_gate && (run_.recurrent_dropout || (g < kFirst) != (gathered < kFirst)))))
+        gather_h(m, g, steps, to.h);
+      gathered = g;
       switch ((width + L - 1) / L) {
         case 1: weight_columns<1>(to, g, column, width); break;
         case 2: weight_columns<2>(to, g, column, width); break;
@@ -386,6 +403,35 @@ class Backward final : public Job {
         default: weight_columns<4>(to, g, column, width);
       }
     }
+  }
+
+  // visit(pair, b, step) for the pairs of a chunk, from its last step to its first.
+  template <class Visit>
+  void for_chunk(const Member& m, Range steps, Visit visit) const {
+    for (int64_t k = 0; k < steps.size(); ++k)
+      for (int64_t pair = m.pairs.first[k]; pair < m.pairs.first[k + 1]; ++pair)
+        visit(pair, m.pairs.row[pair], steps.end - 1 - k);
+  }
+
+  void gather_x(const Member& m, int g, Range steps, Rows<Real> to) {
+    const int64_t I = run_.I, most = m.member * chunk_ * run_.B;
+    const Real** const rows = rows_ + most;
+    Real* const dropped = run_.dropout ? dropped_x_ + most * I : nullptr;
+    for_chunk(m, steps, [&](int64_t pair, int64_t b, int64_t) {
+      rows[pair] = times(run_.x + m.pairs.x[pair] * I, run_.dropout, (g * run_.B + b) * I, I,
+                         dropped ? dropped + pair * I : nullptr);
+    });
+    transpose_rows(m.pairs.first[steps.size()], I, rows, to.first, to.next);
+  }
+
+  void gather_h(const Member& m, int g, Range steps, Rows<Real> to) {
+    const int64_t H = run_.H, most = m.member * chunk_ * run_.B;
+    const Real** const rows = rows_ + most;
+    Real* const changed = changed_h_ ? changed_h_ + most * H : nullptr;
+    for_chunk(m, steps, [&](int64_t pair, int64_t b, int64_t step) {
+      rows[pair] = seen_h(g, b, step, changed ? changed + pair * H : nullptr);
+    });
+    transpose_rows(m.pairs.first[steps.size()], H, rows, to.first, to.next);
   }
 
   // x times its row of a dropout, written to `to`; or x itself where there is none.
@@ -414,13 +460,14 @@ class Backward final : public Job {
     const int64_t GH = G * run_.H, to = g * run_.H + column;
     pack_columns<N>(from, to, width, args_.d_bias ? args_.d_bias + to : nullptr);
     if (args_.d_kernel)
-      add_transposed_product<N, Real>(from.rows, run_.I, from.x, from.panel, {args_.d_kernel + to, GH}, width);
+      add_product<N, Real>(from.rows, run_.I, {from.x.first, from.x.next}, from.panel, {args_.d_kernel + to, GH},
+                           width);
     if (Cell::kApart)
       pack_columns<N>(from, recurrent_column(g) * run_.H + column, width,
                       args_.d_bias ? args_.d_bias + GH + to : nullptr);
     if (args_.d_recurrent_kernel)
-      add_transposed_product<N, Real>(from.rows, run_.H, from.h, from.panel, {args_.d_recurrent_kernel + to, GH},
-                                      width);
+      add_product<N, Real>(from.rows, run_.H, {from.h.first, from.h.next}, from.panel,
+                           {args_.d_recurrent_kernel + to, GH}, width);
   }
 
   // Columns of dz, gathered into a panel, and their sums over the pairs.
@@ -450,8 +497,9 @@ class Backward final : public Job {
   Real* dz_;                                    // (chunk pairs,columns,H)
   Real *part_h_ = nullptr, *part_x_ = nullptr;  // (B,Hp) and (B,I): one gate's part
   int64_t *pair_row_, *pair_x_, *first_pair_;   // of each member's Pairs
-  const Real **x_rows_, **h_rows_;              // (members,chunk pairs), as are the next three
+  const Real** rows_;                           // (members,chunk pairs), as are the next three
   Real *panels_, *dropped_x_ = nullptr, *changed_h_ = nullptr;
+  Real *x_columns_, *h_columns_;  // (members,I,chunk pairs) and (members,H,chunk pairs)
 };
 
 }  // namespace everystep::EVERYSTEP_ISA

@@ -67,27 +67,6 @@ __attribute__((noinline)) void multiply(Tile<Real, R, U, N>& acc, const Real* co
   copy_tile<Real, R, U, N>(t, acc);
 }
 
-// The same with a transposed: row r of the tile is column `column + r` of the K rows that `a` points to.
-template <class Real, int R, int N>
-EVERYSTEP_INLINE void multiply_transposed(Tile<Real, R, 1, N>& acc, const Real* const* a, int64_t column,
-                                          const Real* panel, int64_t K) {
-  constexpr int L = kLanes<Real>;
-  Tile<Real, R, 1, N> t;
-  copy_tile<Real, R, 1, N>(acc, t);
-  for (int64_t k = 0; k < K; ++k) {
-    const Real* const row = a[k] + column;
-    Vec<Real> w[N];
-#pragma GCC unroll 8
-    for (int n = 0; n < N; ++n) w[n] = load(panel + (k * N + n) * L);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-      for (int n = 0; n < N; ++n) t[r][0][n] = fma<Real>(broadcast(row[r]), w[n], t[r][0][n]);
-    }
-  }
-  copy_tile<Real, R, 1, N>(t, acc);
-}
-
 // A constant that a template argument can be taken from: for_tiles hands these to its visitor.
 template <int value>
 using Constant = std::integral_constant<int, value>;
