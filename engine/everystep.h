@@ -5,13 +5,13 @@
 // A pointer marked "or null" may be null; an array one of whose dimensions is 0 may be null as well.
 // Shapes are the caller's promise: the engine checks nothing. It throws std::bad_alloc only.
 //
-// Bits. For one instruction set and one Real, every output, state and gate, and the gradients of x, h0 and c0, have the
-// same bits whatever B, the number of threads, how T is cut into calls, and run or step. So have the gradients of the
-// reset states and the dropouts, but each call gives the share of its own steps. What goes into a gate is one SIMD lane
-// that accumulates the bias, then x in feature order, then h in unit order (the candidate of a GRU is made of two such
-// sums); the gradient of h is one such sum for each gate. The gradients of the weights are sums over B and T in an
-// order that depends on the shapes and the mask, never on the threads. Inside every call subnormal numbers are zero and
-// rounding is to nearest; the caller's own modes are restored.
+// Bits. On one machine, for one instruction set and one Real, every output, state and gate, and the gradients of x, h0
+// and c0, have the same bits whatever B, the number of threads, how T is cut into calls, and run or step. So have the
+// gradients of the reset states and the dropouts, but each call gives the share of its own steps. What goes into a gate
+// is one SIMD lane that accumulates the bias, then x in feature order, then h in unit order (the candidate of a GRU is
+// made of two such sums); the gradient of h is one such sum for each gate. The gradients of the weights are sums over B
+// and T in an order that depends on the shapes and the mask, never on the threads. Inside every call subnormal numbers
+// are zero and rounding is to nearest; the caller's own modes are restored.
 #pragma once
 
 #include <cstddef>

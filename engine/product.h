@@ -80,37 +80,34 @@ EVERYSTEP_INLINE void for_vectors(const Panels<Real>& panels, Rows<Real> out, in
       }
 }
 
-// out = start + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
-// first. start: what stands in `out` if `add`, else the bias, else 0. `backwards`: as for_tiles has it.
+// out = bias + a matrix for the columns of the panels `which` and the rows k of the matrix, whose first meets a's
+// first.
 template <class Real>
 __attribute__((noinline)) void multiply_panels(const Panels<Real>& panels, const Real* packed, Range which, Range k,
-                                               int64_t rows, Rows<const Real> a_rows, Rows<Real> out, bool add,
-                                               const Real* bias = nullptr, bool backwards = false) {
+                                               int64_t rows, Rows<const Real> a_rows, Rows<Real> out,
+                                               const Real* bias = nullptr) {
   for_widths(panels, which, [&](auto N, Range part) {
-    for_tiles<N()>(
-        rows, part.size(),
-        [&](auto R, auto U, int64_t row, int64_t panel) {
-          panel += part.begin;
-          const Real* a[R()];
-          Tile<Real, R(), U(), N()> acc;
-          for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r];
-          const auto each_vector = [&](auto visit) {
-            for_vectors<Real, R(), U(), N()>(panels, out, row, panel, acc, visit);
-          };
-          each_vector([&](const Real* to, int64_t column, int64_t lanes, Vec<Real>& sum) {
-            sum = add ? load(to, lanes) : bias ? load(bias + column, lanes) : Vec<Real>{};
-          });
-          multiply<Reads::same, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * panels.L,
-                                                     panels.kWide * panels.K, k.size());
-          each_vector([](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); });
-        },
-        backwards);
+    for_tiles<N()>(rows, part.size(), [&](auto R, auto U, int64_t row, int64_t panel) {
+      panel += part.begin;
+      const Real* a[R()];
+      Tile<Real, R(), U(), N()> acc;
+      for (int r = 0; r < R(); ++r) a[r] = a_rows[row + r];
+      const auto each_vector = [&](auto visit) {
+        for_vectors<Real, R(), U(), N()>(panels, out, row, panel, acc, visit);
+      };
+      each_vector([&](const Real*, int64_t column, int64_t lanes, Vec<Real>& sum) {
+        sum = bias ? load(bias + column, lanes) : Vec<Real>{};
+      });
+      multiply<Reads::same, Real, R(), U(), N()>(acc, a, 0, packed + panels.at(panel) + k.begin * N() * panels.L,
+                                                 panels.kWide * panels.K, k.size());
+      each_vector([](Real* to, int64_t, int64_t lanes, Vec<Real>& sum) { store(to, sum, lanes); });
+    });
   });
 }
 
-// out = start + the P parts of a matrix, one after the other, where each part is a sum over as many rows k. For one row
-// the parts go side by side: their chains of multiply-adds are shorter than one of all k, and hide each other's
-// latency.
+// out, or 0 unless `add`, and then the P parts of a matrix, one after the other, where each part is a sum over as many
+// rows k. For one row the parts go side by side: their chains of multiply-adds are shorter than one of all k, and hide
+// each other's latency.
 template <int P, class Real>
 __attribute__((noinline)) void multiply_panels_in_parts(const Panels<Real>& panels, const Real* packed, Range which,
                                                         Range k, int64_t rows, Rows<const Real> a_rows, Rows<Real> out,
@@ -165,7 +162,7 @@ void product(int64_t M, int64_t K, int64_t N, const Real* a, const Real* packed,
     const Range rows = share(M, member, members);
     Real* const own = out + rows.begin * N;
     multiply_panels<Real>(panels, packed, {0, panels.count()}, {0, K}, rows.size(), {a + rows.begin * K, K}, {own, N},
-                          false, bias);
+                          bias);
     if (activation != Activation::linear) activate_all<Real>(activation, rows.size() * N, own, own);
   });
 }

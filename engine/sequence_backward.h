@@ -107,7 +107,7 @@ class Backward final : public Job {
  private:
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S, kFirst = Cell::kFirst;
   static constexpr int kColumns = G + Cell::kApart;  // of dz, H each
-  static constexpr int64_t kChunkRows = 512;
+  static constexpr int64_t kChunkRows = 256;
 
   // Where dz of gate g stands as the products with h saw that gate; those with x saw it at g.
   static constexpr int recurrent_column(int g) { return Cell::kApart && g == G - 1 ? G : g; }
@@ -126,7 +126,8 @@ class Backward final : public Job {
     const double all_work = (step_work + double(run.B) * run.I * G * run.H) * run.T * 2;
     const Split steps = everystep::split(threads, run.B, Panels<Real>{G * run.H, run.H}.count(), step_work, all_work,
                                          double(run.H) * G * run.H * sizeof(Real));
-    return steps.members == 1 && all_work / 100 > kWorthWaking ? Split{threads, true} : steps;
+    if (steps.members > 1 || all_work / 100 < kWorthWaking) return steps;
+    return {static_cast<int>(std::min<int64_t>(threads, G * Panels<Real>{0, run.H}.count())), true};
   }
 
   // Whether dz W' is wanted: for itself, or for the gradient of what scales x.
@@ -346,14 +347,14 @@ class Backward final : public Job {
     if (!run_.dropout) {
       const Range pairs = share(all.first[steps.size()], m.member, m.members);
       return multiply_panels<Real>(input_, input_packed_, {0, input_.count()}, {0, G * H}, pairs.size(),
-                                   {dz(pairs.begin), dz_next()}, {args_.d_x, I, all.x + pairs.begin}, false);
+                                   {dz(pairs.begin), dz_next()}, {args_.d_x, I, all.x + pairs.begin});
     }
     const Range rows = share(B, m.member, m.members);  // the gradient of a dropout is a sum over the steps of its row
     for (int64_t k = 0; k < steps.size(); ++k) {
       const Range pairs = all.of(k, rows);
       for (int g = 0; g < G; ++g) {
         multiply_panels<Real>(input_, input_packed_, {0, input_.count()}, {g * H, (g + 1) * H}, pairs.size(),
-                              {dz(pairs.begin) + g * H, dz_next()}, {part_x_, I, all.row + pairs.begin}, false);
+                              {dz(pairs.begin) + g * H, dz_next()}, {part_x_, I, all.row + pairs.begin});
         for (int64_t pair = pairs.begin; pair < pairs.end; ++pair)
           for (int64_t i = 0; i < I; i += L) {
             const int64_t b = all.row[pair], at = (g * B + b) * I + i, lanes = std::min<int64_t>(L, I - i);

@@ -85,7 +85,8 @@ class Forward final : public Job {
     const int64_t step_bytes = run.B * G * padded() * sizeof(Real);
     chunk_ = std::clamp<int64_t>(kChunkBytes * split.members / std::max<int64_t>(step_bytes, 1), 1,
                                  std::max<int64_t>(run.T, 1));
-    streams_tape_ = run.B * run.T * Cell::kTaped * run.H * int64_t{sizeof(Real)} > kLargeTape && run.H % L == 0 &&
+    streams_tape_ = kStreams && run.tape && run.H % L == 0 &&
+                    run.B * run.T * Cell::kTaped * run.H * int64_t{sizeof(Real)} > kLargeTape &&
                     reinterpret_cast<std::uintptr_t>(run.tape) % kVectorBytes == 0;
   }
 
@@ -131,8 +132,7 @@ class Forward final : public Job {
   static constexpr int L = kLanes<Real>, G = Cell::G, S = Cell::S;
   static constexpr bool kTwoProducts = Cell::kFirst < G;
   static constexpr int64_t kChunkBytes = 128 << 10;  // of input products for each thread: a part of its L2
-
-  static constexpr int64_t kLargeTape = 2 << 20;  // bytes: no core's own cache keeps it for the backward pass
+  static constexpr int64_t kLargeTape = 2 << 20;     // bytes: no core's own cache keeps it for the backward pass
 
   struct Member {
     Range rows, panels;

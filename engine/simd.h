@@ -68,21 +68,22 @@ EVERYSTEP_INLINE void store(Real* p, Vec<Real> v) {
   std::memcpy(p, &v, sizeof v);
 }
 
-// For what will not be read before the caches have forgotten it: stores that do not read, and keep, what they
-// overwrite. `p` is aligned to kVectorBytes; before other threads may read it, `end_streaming` has to come.
+// For what will not be read before the caches have forgotten it: whole cache lines, which are not read first, nor kept.
+// `p` is aligned to a line; before other threads may read it, `end_streaming` has to come. Where a vector is less than
+// a line it would be written in parts, which is slower than to keep it: there, nothing streams.
+constexpr bool kStreams = kVectorBytes == 64;
+
 template <class Real>
 EVERYSTEP_INLINE void stream(Real* p, Vec<Real> v) {
 #if defined(__AVX512F__)
   _mm512_stream_si512(reinterpret_cast<__m512i*>(p), (__m512i)v);
-#elif defined(__AVX2__)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)v);
 #else
   store(p, v);
 #endif
 }
 
 inline void end_streaming() {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
   _mm_sfence();
 #endif
 }
@@ -156,7 +157,8 @@ EVERYSTEP_INLINE Vec<Real> at_most(Real high, Vec<Real> v) {
 #endif
 }
 
-// 1 / d, right to 14 bits at least: an instruction where there is one. What uses it makes one Newton step.
+// 1 / d, right to 14 bits at least: an instruction where there is one, whose further bits differ between makers of
+// processors. What uses it makes one Newton step.
 template <class Real>
 EVERYSTEP_INLINE Vec<Real> about_one_over(Vec<Real> d) {
 #if defined(__AVX512F__)

@@ -179,8 +179,8 @@ Barrier::Barrier(int members) : members_(members) {
 
 void Barrier::wait(int member) {
   if (members_ == 1) return;
-  const uint32_t times = flags_[member].times + 1;
   const auto flag = [&](int k) { return std::atomic_ref(flags_[k].times); };
+  const uint32_t times = flag(member).load(std::memory_order_relaxed) + 1;
   flag(member).store(times, std::memory_order_release);
   for (int k = 0; k < members_; ++k)
     wait_until([&] { return static_cast<int32_t>(flag(k).load(std::memory_order_acquire) - times) >= 0; });

@@ -130,7 +130,8 @@ EVERYSTEP_INLINE void for_tiles(int64_t rows, int64_t panels, Visit&& visit, boo
     if (rows == 3) return wide_tiles<3, widest<N, 3>>(panels, backwards, visit);
   const int64_t groups = panels / together, left = panels % together;
   const auto narrower = [&] {
-    for (int64_t panel = panels - left; panel < panels; ++panel) tall_tiles<tallest, 1>(rows, panel, visit);
+    for (int64_t panel = panels - left; panel < panels; ++panel)
+      tall_tiles<std::min(6, kAccumulators / N), 1>(rows, panel, visit);
   };
   if (together > 1 && backwards) narrower();
   for (int64_t k = 0; k < groups; ++k)

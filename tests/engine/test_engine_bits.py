@@ -87,10 +87,24 @@ def test_any_rows_in_any_order(cell: str, of: Calls, data: Any) -> None:
     assert_same(numbers(call.rows(which).run_all()), {name: v[which] for name, v in whole.items()})
 
 
+@DTYPES
+def test_large_tape(dtype: Any) -> None:
+    """The tape of four rows is large enough to be stored past the caches, and that of one is not."""
+    call = case(np.random.default_rng(5), 4, 450, 8, 96, dtype, has=("bias",))
+    together = call.run(record=True).record
+    assert together is not None and together.tape.nbytes > 2 << 20 and together.tape.ctypes.data % 64 == 0
+    for b in range(4):
+        alone = call.rows(slice(b, b + 1)).run(record=True).record
+        assert alone is not None and alone.tape.nbytes < 2 << 20
+        assert_same_bits(together.tape[b], alone.tape[0], "tape")
+
+
 # ---- Threads ----
 
-# (B, T, I, H): rows in 2 and in 3 parts; units in parts; too few rows for rows and steps too short for units.
-SHARED = [(8, 30, 16, 64), (13, 30, 16, 64), (1, 8, 20, 330), (3, 6, 20, 330), (7, 6, 20, 200), (5, 60, 40, 50)]
+# (B, T, I, H): rows in 2 and in 3 parts; units in parts; too few rows for rows and steps too short for units; one row
+# whose steps are not shared out, but the products after them are; and units since the weights are large.
+SHARED = [(8, 30, 16, 64), (13, 30, 16, 64), (1, 8, 20, 330), (3, 6, 20, 330), (7, 6, 20, 200), (5, 300, 40, 20),
+          (1, 1600, 40, 20), (12, 3, 16, 768)]  # fmt: skip
 
 
 @EVERY_CELL

@@ -12,7 +12,7 @@ from everystep.cells import ACTIVATIONS, CELLS
 from everystep.engine.arrays import FLOATS
 from everystep.errors import OptionError
 
-MOST_THREADS = 1024
+MOST_THREADS = 256  # kMostThreads in engine/threads.h
 
 
 def engine_info() -> dict[str, Any]:
