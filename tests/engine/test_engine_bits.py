@@ -92,10 +92,13 @@ def test_large_tape(dtype: Any) -> None:
     """The tape of four rows is large enough to be stored past the caches, and that of one is not."""
     call = case(np.random.default_rng(5), 4, 450, 8, 96, dtype, has=("bias",))
     together = call.run(record=True).record
-    assert together is not None and together.tape.nbytes > 2 << 20 and together.tape.ctypes.data % 64 == 0
+    assert together is not None
+    assert together.tape.nbytes > 2 << 20
+    assert together.tape.ctypes.data % 64 == 0
     for b in range(4):
         alone = call.rows(slice(b, b + 1)).run(record=True).record
-        assert alone is not None and alone.tape.nbytes < 2 << 20
+        assert alone is not None
+        assert alone.tape.nbytes < 2 << 20
         assert_same_bits(together.tape[b], alone.tape[0], "tape")
 
 
