@@ -10,6 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 ENGINE := $(shell find engine -name '*.h' -o -name '*.cc')
 CXX_FILES := $(ENGINE) $(wildcard benchmarks/*.cc)
 
+# What make kernels times: B,T,I,H.
+KERNEL_SHAPES ?= 1,1,32,64 1,100,32,64 32,100,64,256 64,200,128,512 32,100,256,1024 1,100,256,1024 \
+                 1,1000,32,128 1,1000,32,256 1,1000,32,512
+
 # Files that say that a step of the set-up is done.
 PACKAGES := .venv/.packages
 INSTALLED := .venv/.everystep
@@ -26,6 +30,7 @@ help:
 	@echo "make lint     check style, types and imports"
 	@echo "make format   rewrite the files in the project's style"
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
+	@echo "make kernels  time the engine's kernels alone, from C++ (KERNEL_SHAPES='B,T,I,H ...')"
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
 	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
 	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
@@ -78,6 +83,12 @@ format: $(PACKAGES)
 
 bench: $(INSTALLED) $(PEERS)
 	@$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+# The kernels alone, in C++: what docs/engine.md tells of.
+kernels: $(INSTALLED)
+	@at=$$($(BIN)/python -c 'import os, everystep._engine as e; print(os.path.dirname(e.__file__))') && \
+	$(CXX) -std=c++20 -O2 -Iengine benchmarks/kernels.cc -o build/kernels -L"$$at" -leverystep_engine -Wl,-rpath,"$$at" && \
+	for cell in lstm gru simple; do echo "$$cell: B, T, I, H"; build/kernels $$cell $$(nproc) $(KERNEL_SHAPES); done
 
 options: $(INSTALLED)
 	@$(BIN)/python benchmarks/options.py $(BENCH_ARGS)
@@ -134,4 +145,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench options start accuracy scaling fit-bench lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels options start accuracy scaling fit-bench lock clean

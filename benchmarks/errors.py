@@ -7,11 +7,11 @@ answered with a line, when the results are in the .npz at the path.
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from typing import Any
 
 import numpy as np
+from answers import serve
 from problem import LAYERS, Problem, Shape
 
 B, I, H = 4, 32, 64
@@ -35,18 +35,14 @@ def problem(layer: str, memory: str, T: int) -> Problem:
 
 def main() -> None:
     peer = importlib.import_module(f"peers.{sys.argv[1]}")
-    out, sys.stdout = sys.stdout, sys.stderr  # only answers go to the pipe
-    answer: Any = peer.versions()
-    while True:
-        print(json.dumps(answer), file=out, flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        request = json.loads(line)
+
+    def answer(request: dict[str, Any]) -> str:
         p = problem(request["layer"], request["memory"], request["T"])
         call, arrays = peer.prepare(p, request["gradients"])
         np.savez(request["save"], **dict(zip(p.names, arrays(call()), strict=False)))
-        answer = "saved"
+        return "saved"
+
+    serve(peer.versions(), answer)
 
 
 if __name__ == "__main__":

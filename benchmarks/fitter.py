@@ -11,7 +11,6 @@ Tells its versions, then answers lines of JSON, each of one model: {"what": ...,
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import re
 import sys
@@ -21,6 +20,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from answers import serve
 
 B, T, I, H, STEPS = 32, 50, 8, 32, 100
 EPOCHS = 3
@@ -159,16 +159,8 @@ def versions() -> dict[str, str]:
 def main() -> None:
     os.sched_setaffinity(0, map(int, sys.argv[2:]))  # before there are threads
     os.environ |= {"KERAS_BACKEND": BACKENDS[sys.argv[1]], "TF_CPP_MIN_LOG_LEVEL": "3"}
-    out, sys.stdout = sys.stdout, sys.stderr  # only answers go to the pipe
-    answer: Any = versions()
-    what = {f.__name__: f for f in (ready, fit, step, engine, profile)}
-    while True:
-        print(json.dumps(answer), file=out, flush=True)
-        line = sys.stdin.readline()
-        if not line:
-            return
-        request = json.loads(line)
-        answer = what[request.pop("what")](**request)
+    what: dict[str, Any] = {f.__name__: f for f in (ready, fit, step, engine, profile)}
+    serve(versions(), lambda request: what[request.pop("what")](**request))
 
 
 if __name__ == "__main__":

@@ -13,40 +13,6 @@
 
 namespace everystep::EVERYSTEP_ISA {
 
-// The columns of the rows that `a` lists, M numbers each: column m at to + m * next, with zeros up to a whole vector.
-template <class Real>
-__attribute__((noinline)) void transpose_rows(int64_t rows, int64_t M, const Real* const* a, Real* to, int64_t next) {
-  constexpr int L = kLanes<Real>;
-  for (int64_t row = 0; row < rows; row += L)
-    for (int64_t m = 0; m < M; m += L) {
-      Vec<Real> square[L];
-      for (int r = 0; r < L; ++r) square[r] = row + r < rows ? load(a[row + r] + m, M - m) : Vec<Real>{};
-      transpose<Real>(square);
-      const int64_t columns = std::min<int64_t>(L, M - m);
-      for (int c = 0; c < columns; ++c) store(to + (m + c) * next + row, square[c]);
-    }
-}
-
-// to += a panel for N vectors of columns: a has M rows of K numbers, the panel K rows of N vectors, `to` M rows.
-template <int N, class Real>
-__attribute__((noinline)) void add_product(int64_t K, int64_t M, Rows<const Real> a, const Real* panel, Rows<Real> to,
-                                           int64_t width) {
-  constexpr int L = kLanes<Real>;
-  for_tiles<N>(M, 1, [&](auto R, auto U, int64_t row, int64_t) {
-    if constexpr (U() == 1) {
-      const Real* rows[R()];
-      for (int r = 0; r < R(); ++r) rows[r] = a[row + r];
-      Tile<Real, R(), 1, N> acc = {};
-      multiply<Reads::same, Real, R(), 1, N>(acc, rows, 0, panel, 0, K);
-      for (int r = 0; r < R(); ++r)
-        for (int n = 0; n < N; ++n) {
-          Real* const sum = to[row + r] + n * L;
-          store(sum, load(sum, width - n * L) + acc[r][0][n], width - n * L);
-        }
-    }
-  });
-}
-
 template <class Cell, class Real, class Policy>
 class Backward final : public Job {
  public:
