@@ -23,7 +23,7 @@ from everystep.models.inputs import fitted
 from everystep.models.model import Model
 from everystep.models.stream_call import Value
 from everystep.models.stream_clock import only_where_fresh
-from everystep.models.stream_plan import Plan
+from everystep.models.stream_plan import Constants, Plan
 
 
 class Stream:
@@ -40,7 +40,7 @@ class Stream:
         steps: how many it has taken, since it was opened or reset as a whole.
     """
 
-    def __init__(self, model: Model, batch_size: int, static: dict[str, Any], known: list[Any] | None = None) -> None:
+    def __init__(self, model: Model, batch_size: int, static: dict[str, Any], known: Constants | None = None) -> None:
         self.model = model
         self.batch_size = whole_number(model.name, "batch_size", batch_size)
         self.steps = 0
@@ -75,6 +75,7 @@ class Stream:
         )
         self._native_step = self._program.step
         self._fingerprint: bytes | None = None
+        self._sources = np.arange(batch_size) if static else np.zeros(batch_size, np.intp)  # equal: constants are
 
     # ---- Steps ----
 
@@ -188,14 +189,53 @@ class Stream:
         if rows is None:
             self.steps = 0
 
-    def fork(self) -> Stream:
-        """A stream of its own that goes on from here."""
+    def fork(self, rows: Any = None) -> Stream:
+        """A stream of its own that goes on from here: with all rows, or with some of them.
+
+        What follows from static inputs is not computed again.
+
+        Args:
+            rows: row k of the fork goes on from where row rows[k] is; a list of row numbers, in any order, also
+                several times, or (B) bool, those to go on with. None is all.
+
+        Raises:
+            ShapeError, DtypeError, OptionError: rows is something else, or names none.
+            UnsupportedError: a layer joins the rows of static inputs, or the model has other weights now.
+        """
         self._check_weights()
-        other = Stream(self.model, self.batch_size, self._static, self._plan.constants)
+        index: Any = slice(None)
+        if rows is not None:
+            index = np.arange(self.batch_size)[self._rows(rows)]
+            if not len(index):
+                raise OptionError("a stream has one row or more; fork was given none")
+        static = {name: array[index] for name, array in self._static.items()}
+        known = self._plan.constants(None if rows is None else index)
+        other = Stream(self.model, self.batch_size if rows is None else len(index), static, known)
         for mine, its in zip(self._states.values(), other._states.values(), strict=True):
-            np.copyto(its.now, mine.now)
-        other.steps, other._fingerprint = self.steps, self._fingerprint
+            np.copyto(its.now, mine.now[index])
+        other.steps, other._sources = self.steps, self._sources[index]
+        other._fingerprint = self._fingerprint if rows is None else None
         return other
+
+    def reorder(self, rows: Any) -> None:
+        """Row k goes on from where row rows[k] was; only rows that change are copied.
+
+        Args:
+            rows: (B) row numbers, also several times: as of the hypotheses of a beam.
+
+        Raises:
+            ShapeError, DtypeError, OptionError, UnsupportedError: as `fork`.
+        """
+        index = self._rows(rows)
+        if index.dtype == bool or len(index) != self.batch_size:
+            raise ShapeError(f"reorder takes a row number for each of the {self.batch_size} rows; got {rows!r}")
+        changed = np.flatnonzero(index != np.arange(self.batch_size))
+        came_from = index[changed]
+        if (self._sources[changed] != self._sources[came_from]).any():  # what is constant is another too
+            self.__dict__.update(self.fork(index).__dict__)
+            return
+        for state in self._states.values():
+            state.now[changed] = state.now[came_from]
 
     def to_bytes(self) -> bytes:
         """The state and `steps`, to go on in another process: see `from_bytes`; the format is in `stream_state`."""

@@ -17,9 +17,11 @@ from everystep.models.graph import Graph
 from everystep.models.input_cast import InputCast
 from everystep.models.model import Model
 from everystep.models.stream_call import ARRIVED, Call, Held, Value, filled, newest, values_in
-from everystep.models.stream_check import check_streamable, time_axes
+from everystep.models.stream_check import check_rows, check_streamable, time_axes
 from everystep.models.stream_clock import Clock, absent, key_after, note_arrival, only_fresh, show
 from everystep.models.tensor_masks import TensorMasks
+
+Constants = list[tuple[list[Array], list[Any]]]  # of each constant call: its outputs, and their masks
 
 
 class Plan:
@@ -28,7 +30,7 @@ class Plan:
     Args:
         model, B: what to stream, and how many sequences.
         inputs: a value for each input.
-        known: what constant calls returned, from another plan of the same stream; None: compute them.
+        known: what constant calls returned, as `Constants` has it, from another plan of the model; None: compute them.
 
     Attributes:
         calls: all but the constant ones, in an order in which they may be made; those that can refuse what comes in
@@ -41,10 +43,10 @@ class Plan:
         UnsupportedError: a layer cannot go one step at a time.
     """
 
-    def __init__(self, model: Model, B: int, inputs: list[Value], known: list[Any] | None = None) -> None:
+    def __init__(self, model: Model, B: int, inputs: list[Value], known: Constants | None = None) -> None:
         self.B = B
         self.calls: list[Call] = []
-        self.constants: list[Any] = []
+        self._constant_calls: list[Call] = []
         self._known: Iterator[Any] | None = None if known is None else iter(known)
         self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
@@ -105,6 +107,7 @@ class Plan:
             outputs, masks = self._constant(call)
             call.outputs = [Value(array, constant=True) for array in outputs]
             call.masks = [None if mask is None else Value(mask, constant=True) for mask in masks]
+            self._constant_calls.append(call)
             return call.outputs, call.masks
         in_time: list[bool] | None = None
         if any(value.timed for value in values):
@@ -158,13 +161,29 @@ class Plan:
         return [step for steps in [*reversed(before), *reversed(after)] for step in steps]
 
     def _constant(self, call: Call) -> tuple[list[Array], list[Any]]:
-        if self._known is None:
-            outputs, _ = call.run(newest, "run", None)
-            found = outputs, call.run_masks(newest, len(outputs))
-        else:
-            found = next(self._known)
-        self.constants.append(found)
-        return found
+        if self._known is not None:
+            found: tuple[list[Array], list[Any]] = next(self._known)
+            return found
+        outputs, _ = call.run(newest, "run", None)
+        return outputs, call.run_masks(newest, len(outputs))
+
+    def constants(self, rows: Array | None = None) -> Constants:
+        """What the constant calls returned; with rows, that of these rows.
+
+        Raises:
+            UnsupportedError: what a call returns is not one row for each.
+        """
+
+        def part(array: Array) -> Array:
+            return array if rows is None else array[rows]
+
+        if rows is not None:
+            for call in self._constant_calls:
+                check_rows(call, self.B)
+        return [
+            ([part(value.array) for value in call.outputs], [m if m is None else part(m.array) for m in call.masks])
+            for call in self._constant_calls
+        ]
 
 
 def _looked_up(found: dict[int, Value], structure: Any) -> Any:
