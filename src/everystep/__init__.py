@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _NAMES = {
     "layers": None,
     "models": None,
+    "seq2seq": None,
     "Input": "everystep.layers",
     "Model": "everystep.models",
     "Sequential": "everystep.models",
@@ -38,6 +39,7 @@ __all__ = [
     "load_model",
     "models",
     "register",
+    "seq2seq",
     "set_num_threads",
     "to_torch",
 ]
