@@ -1,7 +1,7 @@
-"""Sequences to sequences: a model to train, and the text that goes in and comes out. Names are imported when first used.
+"""Sequences to sequences: a model to train, and the text that goes in and comes out.
 
-`encoder_decoder` needs Keras (the extra `keras`), `Text` the library tokenizers (the extra `text`), and its `batches`
-both; `Text.encode` and `Text.decode` go with a saved model to where there is no Keras.
+`encoder_decoder` and `Text.batches` need Keras (the extra `keras`), `Text` the library tokenizers (the extra `text`).
+`Text.encode` and `Text.decode` need no Keras: they go with a saved model to where there is none.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_NAMES = {
+_NAMES = {  # imported when they are first used
+    "Text": "everystep.seq2seq.text",
     "encoder_decoder": "everystep.seq2seq.model",
 }
 
-__all__ = ["encoder_decoder"]
+__all__ = ["Text", "encoder_decoder"]
 
 
 def __getattr__(name: str) -> Any:

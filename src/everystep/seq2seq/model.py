@@ -37,12 +37,12 @@ def encoder_decoder(
     decoder reads: the start, then what it should have said. Output: "logits" (B,T,target_size) of the next id; train
     with `SparseCategoricalCrossentropy(from_logits=True)`, which gets the target's mask from Keras.
 
-    Layer k of the decoder starts from the last states of the encoder's layer k. A bidirectional encoder has units/2 each
-    way, so that its states, those of both ways side by side, have the decoder's size: h and c arrive as they were, and
-    no weights or activation stand between.
+    Layer k of the decoder starts from the last states of the encoder's layer k. A bidirectional encoder has units/2
+    each way, so that its states, those of both ways side by side, have the decoder's size: h and c arrive as they were,
+    and no weights or activation stand between.
 
-    Attention reads all of the encoder's last layer, e_s, from each output y_t of the decoder's; what it finds joins that
-    output, and tanh(W [found; y_t]) goes to the logits.
+    Attention reads all of the encoder's last layer, e_s, from each output y_t of the decoder's; what it finds joins
+    that output, and tanh(W [found; y_t]) goes to the logits.
 
     - "luong": scores y_t W e_s, "general" in Luong et al. (2015); without their input feeding.
     - "bahdanau": scores v tanh(W y_t + U e_s), of Bahdanau et al. (2015). Theirs are of the state before the step, and
