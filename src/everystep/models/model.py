@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -202,6 +202,95 @@ class Model(Composite):
         from everystep.models.stream import Stream  # which streams models
 
         return Stream(self, batch_size, {} if static is None else static)
+
+    def generate(
+        self,
+        static: Any = None,
+        start: Any = None,
+        end: int | None = None,
+        *,
+        max_length: int,
+        method: str = "greedy",
+        beam_width: int = 4,
+        length_penalty: float = 0.0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: Any = None,
+        return_scores: bool = False,
+        feed: dict[str, str] | None = None,
+    ) -> Any:
+        """Tokens: what an output says comes next is fed to an input, step by step.
+
+        Args:
+            static: the inputs that are given whole, B rows each: an array if there is one, a list, or a dictionary by
+                name. They are computed once.
+            start: what is read before the first token: a token id, for all rows; or a prompt for each, in an array
+                (B,n) or a list of sequences of ids. Prompts of one length are run at once.
+            end: the token that ends a row; None: every row is max_length long.
+            max_length: how many tokens a row has at most.
+            method: "greedy", the most likely token at each step; "beam", the most likely sequence that a beam finds;
+                "sample", tokens drawn by their probabilities.
+            beam_width: of "beam": how many hypotheses go on at each step.
+            length_penalty: of "beam": the sum of log-probabilities, divided by length**length_penalty, is maximised.
+            temperature: of "sample": what log-probabilities are divided by.
+            top_k, top_p: of "sample": only the k most likely tokens are drawn; only the fewest most likely ones whose
+                probabilities add up to p. Both after temperature, k first.
+            seed: of "sample": a whole number, of which each row gets a generator of its own, or one for each row; None
+                is another each time.
+            return_scores: whether (B) float64 comes too: the sum of the log-probabilities of a row's tokens, `end`
+                among them; of "beam" divided as above.
+            feed: {"input": "output"}, the pair by the names of their layers; None: the one that fits. The input is
+                (B,T), ids of an Embedding, or (B,T,V), one-hot; the output (B,T,V), or (B,V) of the newest step.
+
+        Returns:
+            (B,L) int64, L the length of the longest row, without start; `end` where a row ended and after it.
+
+        Raises:
+            UnsupportedError: no output can feed an input; why, of each pair.
+            OptionError, ShapeError, DtypeError: an argument does not fit.
+        """
+        from everystep.models.generation import generate  # which streams models
+
+        return generate(
+            self, static, start, feed, return_scores, end=end, max_length=max_length, method=method,
+            beam_width=beam_width, length_penalty=length_penalty, temperature=temperature, top_k=top_k, top_p=top_p,
+            seed=seed,
+        )  # fmt: skip
+
+    def forecast(
+        self,
+        x: Any,
+        steps: int,
+        feedback: Sequence[int | None] | Callable[[Array, int], Any] | None = None,
+        future: Any = None,
+        static: dict[str, Any] | None = None,
+    ) -> Array:
+        """Goes on from histories by the model's own outputs: each is fed back as the input's next step.
+
+        It is what a loop of `predict` on the growing sequences returns, of the newest step each; each step is computed
+        once, in a stream: see docs/forecasting.md.
+
+        Args:
+            x: (B,T,F) histories of B series, T from 1 on; or a list of arrays (T_b,F), of different lengths too.
+            steps: how many to forecast.
+            feedback: where the K columns of the output go: for each the number of a column of the input, or None for
+                one that is not fed back. A function of the newest output (B,K) and of its number, from 0 on, may
+                return the next step of the input instead, (B,F). None: all, in their order; then K is F.
+            future: (B,steps,...) the input's columns that feedback does not name, in their order, known beforehand:
+                future[:, k] stands beside what is fed back of the k-th forecast, and the last is not read.
+            static: inputs that are no sequences, by name, as of `stream`.
+
+        Returns:
+            (B,steps,K), the k-th from 0 on being the output after k fed-back steps.
+
+        Raises:
+            UnsupportedError: the model has several outputs, or streamed inputs; or a layer that cannot go one step at
+                a time, named. OptionError, ShapeError, DtypeError: an argument does not fit.
+        """
+        from everystep.models.forecast import forecast  # which streams models
+
+        return forecast(self, x, steps, feedback, future, static)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bind(args, kwargs)

@@ -97,16 +97,16 @@ def fill_of(graph: Graph, tensor: Tensor) -> float:
     Raises:
         UnsupportedError: a layer that reads it makes a mask of its own, in which the padding would not be masked.
     """
-    readers = list(_readers(graph, tensor))
-    for layer in readers:
+    layers = list(readers(graph, tensor))
+    for layer in layers:
         if isinstance(layer, Embedding) and not layer.mask_zero:
             raise UnsupportedError(
                 f"layer {layer.name!r} hands on no mask (mask_zero=False), so that the layers after it would read the "
                 f"padding of input {tensor.name!r}. Pass sequences of one length at a time, or make it with "
                 "mask_zero=True"
             )
-    values = {layer.mask_value for layer in readers if isinstance(layer, Masking)}
-    values |= {0 for layer in readers if isinstance(layer, Embedding)}
+    values = {layer.mask_value for layer in layers if isinstance(layer, Masking)}
+    values |= {0 for layer in layers if isinstance(layer, Embedding)}
     if len(values) > 1:
         raise UnsupportedError(
             f"input {tensor.name!r} is read by layers that mask different values, {sorted(values)}, so that it cannot "
@@ -115,7 +115,7 @@ def fill_of(graph: Graph, tensor: Tensor) -> float:
     return values.pop() if values else 0
 
 
-def _readers(graph: Graph, tensor: Tensor) -> Any:
+def readers(graph: Graph, tensor: Tensor) -> Any:
     """The layers that take this tensor first, those in nested models too."""
     for node in graph.nodes:
         layer = node.operation
@@ -124,7 +124,7 @@ def _readers(graph: Graph, tensor: Tensor) -> Any:
             for number, one in enumerate(given):
                 if one is tensor:
                     inner = getattr(layer, "graph", None)
-                    yield from [layer] if inner is None else _readers(inner, inner.inputs[number])
+                    yield from [layer] if inner is None else readers(inner, inner.inputs[number])
 
 
 def steps_of_outputs(graph: Graph, given: list[frozenset[Steps]]) -> list[frozenset[Steps]]:

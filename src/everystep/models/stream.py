@@ -140,6 +140,12 @@ class Stream:
         lengths = {array.shape[1] for array in arrays}
         if len(lengths) > 1 or lengths == {0}:
             raise ShapeError(f"a chunk holds the same number of steps of each input, from 1 on; got {sorted(lengths)}")
+        found = self._run(arrays)
+        self.steps += lengths.pop()
+        return self.model._packed([np.array(array) for array in found])
+
+    def _run(self, arrays: list[Array]) -> list[Array]:
+        """The outputs, flat, of a chunk that fits."""
         found: dict[Value, Any] = dict(zip(self._inputs, arrays, strict=True))
 
         def read(value: Value) -> Array:
@@ -160,8 +166,7 @@ class Stream:
         for call in self._plan.calls:  # whose newest step may be one of a step before the chunk's last
             if call.own_clock is not None and call.clock is not None:
                 only_where_fresh(call.own_clock, call.clock)
-        self.steps += lengths.pop()
-        return self.model._packed([np.array(read(value)) for value in self._plan.outputs])
+        return [read(value) for value in self._plan.outputs]
 
     # ---- State ----
 
@@ -200,7 +205,7 @@ class Stream:
 
         Raises:
             ShapeError, DtypeError, OptionError: rows is something else, or names none.
-            UnsupportedError: a layer joins the rows of static inputs, or the model has other weights now.
+            UnsupportedError: the model has other weights now.
         """
         self._check_weights()
         index: Any = slice(None)
@@ -209,8 +214,8 @@ class Stream:
             if not len(index):
                 raise OptionError("a stream has one row or more; fork was given none")
         static = {name: array[index] for name, array in self._static.items()}
-        known = self._plan.constants(None if rows is None else index)
-        other = Stream(self.model, self.batch_size if rows is None else len(index), static, known)
+        B = self.batch_size if rows is None else len(index)
+        other = Stream(self.model, B, static, self._plan.constants(index))
         for mine, its in zip(self._states.values(), other._states.values(), strict=True):
             np.copyto(its.now, mine.now[index])
         other.steps, other._sources = self.steps, self._sources[index]
@@ -236,6 +241,11 @@ class Stream:
             return
         for state in self._states.values():
             state.now[changed] = state.now[came_from]
+
+    def _take(self, rows: Array, other: Stream) -> None:
+        """These rows go on from where those of another are, a fork of them."""
+        for mine, its in zip(self._states.values(), other._states.values(), strict=True):
+            mine.now[rows] = its.now
 
     def to_bytes(self) -> bytes:
         """The state and `steps`, to go on in another process: see `from_bytes`; the format is in `stream_state`."""

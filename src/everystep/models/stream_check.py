@@ -89,30 +89,5 @@ def time_axes(call: Call, B: int) -> list[bool]:
     return in_time
 
 
-def check_rows(call: Call, B: int) -> None:
-    """Raises UnsupportedError unless the first axis of all that a constant call returns is that of the rows.
-
-    So it is where, for another B, its size is another and no other size is.
-    """
-    operation, found = call.operation, []
-    for rows in SOME_LENGTHS:
-
-        def stand_in(value: Value, rows: int = rows) -> Any:
-            return Tensor((rows, *value.array.shape[1:]), value.array.dtype.name, call.name)
-
-        inputs, options = filled(stand_in, call.inputs), filled(stand_in, call.options)
-        if isinstance(operation, Layer):
-            outputs = operation.symbolic_call({operation.call_arguments[0]: inputs, **options})
-        else:
-            outputs = operation.symbolic_outputs(*inputs)
-        found.append([tensor.shape for tensor in flatten(outputs)])
-    for value, a, b in zip(call.outputs, *found, strict=True):
-        if a[:1] != SOME_LENGTHS[:1] or b[:1] != SOME_LENGTHS[1:] or a[1:] != b[1:] or len(value.array) != B:
-            raise UnsupportedError(
-                f"layer {call.name!r} joins the rows of static inputs, so that none can be taken by itself; a stream "
-                "of other rows must be opened with model.stream()"
-            )
-
-
 def _refuse(call: Call, reason: str) -> NoReturn:
     raise UnsupportedError(f"layer {call.name!r} cannot go one step at a time: {reason}")

@@ -17,7 +17,7 @@ from everystep.models.graph import Graph
 from everystep.models.input_cast import InputCast
 from everystep.models.model import Model
 from everystep.models.stream_call import ARRIVED, Call, Held, Value, filled, newest, values_in
-from everystep.models.stream_check import check_rows, check_streamable, time_axes
+from everystep.models.stream_check import check_streamable, time_axes
 from everystep.models.stream_clock import Clock, absent, key_after, note_arrival, only_fresh, show
 from everystep.models.tensor_masks import TensorMasks
 
@@ -167,21 +167,13 @@ class Plan:
         outputs, _ = call.run(newest, "run", None)
         return outputs, call.run_masks(newest, len(outputs))
 
-    def constants(self, rows: Array | None = None) -> Constants:
-        """What the constant calls returned; with rows, that of these rows.
-
-        Raises:
-            UnsupportedError: what a call returns is not one row for each.
-        """
-
-        def part(array: Array) -> Array:
-            return array if rows is None else array[rows]
-
-        if rows is not None:
-            for call in self._constant_calls:
-                check_rows(call, self.B)
+    def constants(self, rows: Any = slice(None)) -> Constants:
+        """What the constant calls returned, of these rows; every operation computes each row by itself."""
         return [
-            ([part(value.array) for value in call.outputs], [m if m is None else part(m.array) for m in call.masks])
+            (
+                [value.array[rows] for value in call.outputs],
+                [None if mask is None else mask.array[rows] for mask in call.masks],
+            )
             for call in self._constant_calls
         ]
 
