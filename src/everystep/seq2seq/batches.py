@@ -34,7 +34,8 @@ class Batches(keras.utils.PyDataset):
         others: of `Text.batches`.
 
     Attributes:
-        epoch: the one to come, from 0 on; it goes up at the end of each. Set it to resume: the order follows from it.
+        epoch: the one to come, or that goes on, from 0. To resume a training, set it to fit's `initial_epoch`: the
+            order of an epoch follows from it and the seed.
         shapes: (K,2) S and T of each bucket, ascending.
         dropped: how many pairs were too long, and left out.
     """
@@ -71,6 +72,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"batches are numbered from 0 to {len(self) - 1}; got {index}")
+        self._whole_epoch |= index == len(self) - 1
         (S, T), chosen = self._batches[index]
         sources, targets = zip(*(self._rows[k] for k in chosen), strict=True)
         start, end = np.array([START], np.int32), np.array([END], np.int32)
@@ -88,11 +90,13 @@ class Batches(keras.utils.PyDataset):
         self._draw()
 
     def on_epoch_end(self) -> None:
-        """Called by Keras."""
-        self.epoch += 1
+        """Called by Keras, at the end of an epoch; before the first as well, when `fit` has looked at a batch or two."""
+        if self._whole_epoch:
+            self.epoch += 1
 
     def _draw(self) -> None:
         """The epoch's batches: of each its shape, and the numbers of its rows."""
+        self._whole_epoch = False
         draw = np.random.default_rng([self.seed, self._epoch])
         B, found = self.batch_size, []
         left = np.empty(0, np.intp)
