@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from everystep.errors import OptionError
 from everystep.layers.tensor import Array
 from everystep.models.generation.feedback import Feedback
 from everystep.models.generation.scales import log_probabilities
@@ -58,6 +59,15 @@ class Decoder:
     def log_probabilities(self) -> Array:
         """(B,V), float64."""
         return log_probabilities(self.y, self.feedback.scale)
+
+    def check_numbers(self, rows: Any = slice(None)) -> None:
+        """Raises OptionError if the newest output of these rows holds NaN."""
+        y = self.y[rows]
+        if np.isnan(y.max(initial=-np.inf)):
+            raise OptionError(
+                f"output {self.stream.model.output_names[self.feedback.output]!r} is not a number (NaN), so that no "
+                "token can be chosen: the weights, or static inputs, hold NaN or numbers that are too large"
+            )
 
     def fork(self, rows: Array) -> Decoder:
         """One of its own that goes on from these rows."""

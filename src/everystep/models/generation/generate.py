@@ -8,11 +8,13 @@ import numpy as np
 
 from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.layers.tensor import Array
+from everystep.models.generation.beam import beam_search
 from everystep.models.generation.decoder import Decoder
 from everystep.models.generation.feedback import Feedback, check_newest, find_feedback, refuse_unstreamable
 from everystep.models.generation.greedy import most_likely, one_by_one
 from everystep.models.generation.options import Options, checked_options
 from everystep.models.generation.prompts import prompts_of, read_prompts
+from everystep.models.generation.sample import drawn
 from everystep.models.model import Model
 from everystep.models.stream import Stream
 
@@ -37,7 +39,9 @@ def generate(model: Model, static: Any, start: Any, feed: Any, return_scores: bo
 
 
 def _searched(decoder: Decoder, how: Options, with_scores: bool) -> tuple[Array, Any]:
-    return one_by_one(decoder, how, most_likely, with_scores)
+    if how.method == "beam":
+        return beam_search(decoder, how)
+    return one_by_one(decoder, how, drawn(how, decoder.rows) if how.method == "sample" else most_likely, with_scores)
 
 
 def _may_be_fed(model: Model, static: Any, feed: Any) -> list[str]:

@@ -43,6 +43,7 @@ def one_by_one(decoder: Decoder, options: Options, choose: Choose, with_scores: 
         if end in now:
             ended = going.intersection(rows[tokens == end].tolist())
             lengths[list(ended)] = step + 1
+            decoder.check_numbers(np.isin(rows, list(ended)))
             going -= ended
             if not going:
                 break
@@ -50,6 +51,7 @@ def one_by_one(decoder: Decoder, options: Options, choose: Choose, with_scores: 
                 stay = np.flatnonzero(lengths[rows] > step + 1)
                 rows, tokens, decoder = rows[stay], tokens[stay], decoder.fork(stay)
                 blocks.append((rows, []))
+    decoder.check_numbers(lengths[rows] == options.max_length)
     return _joined(blocks, lengths, end), scores
 
 

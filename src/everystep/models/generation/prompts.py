@@ -27,14 +27,13 @@ def prompts_of(start: Any, feedback: Feedback, rows: int | None) -> list[Array]:
     if isinstance(start, (bool, str, bytes, dict)) or not isinstance(start, (int, np.integer, np.ndarray, list, tuple)):
         _refuse(start)
     given = start
-    if np.ndim(start) == 0 if isinstance(start, (int, np.integer, np.ndarray)) else False:
+    if isinstance(start, (int, np.integer)) or (isinstance(start, np.ndarray) and not start.ndim):
         given = [[start]] * (1 if rows is None else rows)
-    elif all(np.ndim(one) == 0 for one in start):
-        if len(start) or isinstance(start, np.ndarray):
-            raise ShapeError(
-                f"start of one axis, {len(start)} ids, may be a token for each row or one row's prompt: pass "
-                "[[id], [id], ...] for the one and [[id, id, ...]] for the other; or one id for all rows"
-            )
+    elif len(start) and all(np.ndim(one) == 0 for one in start):
+        raise ShapeError(
+            f"start of one axis, {len(start)} ids, may be a token for each row or one row's prompt: pass "
+            "[[id], [id], ...] for the one and [[id, id, ...]] for the other; or one id for all rows"
+        )
     prompts = [_ids(f"start[{k}]", one, feedback) for k, one in enumerate(given)]
     if rows is not None and len(prompts) != rows:
         raise ShapeError(
