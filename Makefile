@@ -31,6 +31,7 @@ help:
 	@echo "make format   rewrite the files in the project's style"
 	@echo "make bench    time the engine beside its peers (BENCH_ARGS=... goes to benchmarks/run.py)"
 	@echo "make kernels  time the engine's kernels alone, from C++ (KERNEL_SHAPES='B,T,I,H ...')"
+	@echo "make bits-cost time what it costs that results have the same bits always"
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
 	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
 	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
@@ -90,6 +91,10 @@ kernels: $(INSTALLED)
 	$(CXX) -std=c++20 -O2 -Iengine benchmarks/kernels.cc -o build/kernels -L"$$at" -leverystep_engine -Wl,-rpath,"$$at" && \
 	for cell in lstm gru simple; do echo "$$cell: B, T, I, H"; build/kernels $$cell $$(nproc) $(KERNEL_SHAPES); done
 
+# The kernels as they are beside some that may add in any order. Builds the engine twice.
+bits-cost: $(INSTALLED) $(BUILD_TOOLS)
+	@$(BIN)/python benchmarks/bits_cost.py $(BENCH_ARGS)
+
 options: $(INSTALLED)
 	@$(BIN)/python benchmarks/options.py $(BENCH_ARGS)
 
@@ -145,4 +150,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels options start accuracy scaling fit-bench lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options start accuracy scaling fit-bench lock clean
