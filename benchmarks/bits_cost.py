@@ -97,8 +97,8 @@ PAGE = """# What the same bits cost
 
 How much longer the kernels take because the sum over k is never split: the engine as it is, beside one that makes two
 or four sums of a number wherever a tile has fewer than eight accumulators. `make bits-cost`, {day}, {processor},
-{threads} thread(s), float32, medians of {rounds} runs in turns. Repeated, a figure moves by 2 % on a quiet machine, by 5 %
-on a busy one.
+{threads} thread(s), float32, medians of {rounds} runs in turns. Repeated, a figure moves by 2 % on a quiet machine, by
+5 % on a busy one.
 
 {table}
 
