@@ -26,6 +26,7 @@ class Graph:
     Attributes:
         nodes: every call that is needed, in the order in which Keras runs them: each after those it depends on.
         operations: what they call, in Keras's order.
+        kept: what has been found out of it, by words for what that is, so as to find it once.
         unmasked_inputs: for each input, whether a call takes its mask off, so that it has none after a run.
 
     Raises:
@@ -35,6 +36,7 @@ class Graph:
     def __init__(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
         self.inputs = inputs
         self.outputs = outputs
+        self.kept: dict[str, Any] = {}
         found, met = _search(inputs, outputs)
         depths: dict[Operation, int] = {}
         node_depths: dict[Node, int] = {}

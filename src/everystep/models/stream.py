@@ -54,13 +54,13 @@ class Stream:
                 f"name, and not all. Got {', '.join(map(repr, static))}"
             )
         self._streamed = [tensor for tensor in model.inputs if tensor.history.operation.name not in static]
+        self._static = self._fitted_static(static)
         inputs = [
-            Value(self._fitted(static[name], tensor.shape[1:], tensor).copy(), constant=True)
+            Value(self._static[name], constant=True)
             if name in static
             else Value(np.zeros((self.batch_size, *_step_shape(tensor)), tensor.dtype), timed=True)
             for name, tensor in zip(names, model.inputs, strict=True)
         ]
-        self._static = {name: value.array for name, value in zip(names, inputs, strict=True) if value.constant}
         self._inputs = [value for value in inputs if value.timed]
         self._plan = Plan(model, self.batch_size, inputs, known)
         self._outputs = self._plan.shown
@@ -305,6 +305,15 @@ class Stream:
             self._fitted(part, (*[None] * (axes - 1), *_step_shape(tensor)), tensor)
             for part, tensor in zip(parts, self._streamed, strict=True)
         ]
+
+    def _fitted_static(self, static: dict[str, Any]) -> dict[str, Array]:
+        """Copies of the static inputs, in the model's order."""
+        tensors = zip(self.model.input_names, self.model.inputs, strict=True)
+        return {
+            name: self._fitted(static[name], tensor.shape[1:], tensor).copy()
+            for name, tensor in tensors
+            if name in static
+        }
 
     def _fitted(self, x: Any, shape: tuple[int | None, ...], tensor: Tensor) -> Array:
         """x as an array of this shape after the rows, in the input's dtype."""

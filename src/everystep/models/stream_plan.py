@@ -37,6 +37,8 @@ class Plan:
             before any that changes a state.
         steps: what to do at each step.
         outputs: of the model, flat.
+        read: what is constant and is read by steps, or returned.
+        prepare: what to do once whenever that has changed.
         shown: their arrays, with NaN where a row has no step of them yet.
 
     Raises:
@@ -49,8 +51,12 @@ class Plan:
         self._constant_calls: list[Call] = []
         self._known: Iterator[Any] | None = None if known is None else iter(known)
         self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
+        self.prepare: list[Bound] = []
+        self._static = [value for value in inputs if value.constant]
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
         self.steps = self._needed_steps()
+        reads = [value for call in self.calls for value in call.values if value.constant]
+        self.read = list(dict.fromkeys([*reads, *(value for value in self.outputs if value.constant)]))
         self.shown = [self._shown(value) for value in self.outputs]
         self.calls.sort(key=lambda call: call.after_state)
 
@@ -166,6 +172,16 @@ class Plan:
             return found
         outputs, _ = call.run(newest, "run", None)
         return outputs, call.run_masks(newest, len(outputs))
+
+    def recomputed(self, static: dict[str, Array]) -> dict[Value, Array]:
+        """What is constant, for other static inputs, in the model's order."""
+        found: dict[Value, Array] = dict(zip(self._static, static.values(), strict=True))
+        for call in self._constant_calls:
+            outputs, _ = call.run(found.__getitem__, "run", None)
+            masks = call.run_masks(found.__getitem__, len(outputs))
+            found |= zip(call.outputs, outputs, strict=True)
+            found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
+        return found
 
     def constants(self, rows: Any = slice(None)) -> Constants:
         """What the constant calls returned, of these rows; every operation computes each row by itself."""

@@ -10,6 +10,7 @@ from everystep.errors import OptionError
 from everystep.layers.tensor import Array
 from everystep.models.generation.feedback import Feedback
 from everystep.models.generation.scales import log_probabilities
+from everystep.models.generation.spares import Spares
 from everystep.models.stream import Stream
 
 
@@ -19,13 +20,14 @@ class Decoder:
     Args:
         stream: of one streamed input.
         feedback: which.
+        spares: to fork to.
 
     Attributes:
         y: the output after the newest step, (B,V), in an array that stays.
     """
 
-    def __init__(self, stream: Stream, feedback: Feedback) -> None:
-        self.stream, self.feedback = stream, feedback
+    def __init__(self, stream: Stream, feedback: Feedback, spares: Spares) -> None:
+        self.stream, self.feedback, self._spares = stream, feedback, spares
         x = stream._inputs[0].array
         self._x_t = np.zeros(x.shape, x.dtype)
         self._rows = np.arange(stream.batch_size)
@@ -71,7 +73,7 @@ class Decoder:
 
     def fork(self, rows: Array) -> Decoder:
         """One of its own that goes on from these rows."""
-        other = Decoder(self.stream.fork(rows), self.feedback)
+        other = Decoder(self._spares.forked(self.stream, rows), self.feedback, self._spares)
         other.y[...] = self.y[rows]
         return other
 

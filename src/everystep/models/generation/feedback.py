@@ -42,7 +42,7 @@ class Feedback(NamedTuple):
 
 
 def find_feedback(model: Model, inputs: list[str], feed: Any) -> Feedback:
-    """The pair to generate with.
+    """The pair to generate with; what was found once is not looked for again.
 
     Args:
         inputs: names of those that may be fed: that are not given in static.
@@ -54,6 +54,15 @@ def find_feedback(model: Model, inputs: list[str], feed: Any) -> Feedback:
     outputs = list(range(len(model.outputs)))
     if feed is not None:
         inputs, outputs = _named(model, inputs, feed)
+    known = model.graph.kept.setdefault("feedback", {})
+    asked = tuple(inputs), tuple(outputs)
+    if asked not in known:
+        known[asked] = _found(model, inputs, outputs)
+    pair: Feedback = known[asked]
+    return pair
+
+
+def _found(model: Model, inputs: list[str], outputs: list[int]) -> Feedback:
     found: list[Feedback] = []
     reasons: list[str] = []
     for name in inputs:

@@ -15,6 +15,7 @@ from everystep.models.generation.greedy import most_likely, one_by_one
 from everystep.models.generation.options import Options, checked_options
 from everystep.models.generation.prompts import prompts_of, read_prompts
 from everystep.models.generation.sample import drawn
+from everystep.models.generation.spares import Spares
 from everystep.models.model import Model
 from everystep.models.stream import Stream
 
@@ -32,9 +33,11 @@ def generate(model: Model, static: Any, start: Any, feed: Any, return_scores: bo
     if not prompts:
         tokens, scores = np.zeros((0, 0), int), np.zeros(0)
     else:
-        decoder = Decoder(_opened(model, len(prompts), whole, feedback), feedback)
+        spares = Spares(model, feedback.input)
+        decoder = Decoder(_opened(spares, len(prompts), whole, feedback), feedback, spares)
         read_prompts(decoder, prompts)
         tokens, scores = _searched(decoder, how, return_scores)
+        spares.give_back()
     return (tokens, scores) if return_scores else tokens
 
 
@@ -85,10 +88,10 @@ def _by_name(model: Model, static: Any, feedback: Feedback) -> dict[str, Any]:
     return dict(zip(names, static, strict=True))
 
 
-def _opened(model: Model, rows: int, static: dict[str, Any], feedback: Feedback) -> Stream:
+def _opened(spares: Spares, rows: int, static: dict[str, Any], feedback: Feedback) -> Stream:
     try:
-        stream = Stream(model, rows, static)
+        stream = spares.opened(rows, static)
     except UnsupportedError as error:
-        refuse_unstreamable(model, feedback, error)
-    check_newest(model, stream, feedback)
+        refuse_unstreamable(spares.model, feedback, error)
+    check_newest(spares.model, stream, feedback)
     return stream

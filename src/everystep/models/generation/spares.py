@@ -1,0 +1,66 @@
+"""Streams that a model's calls of `generate` opened, kept for the next call.
+
+A stream belongs to one thread at a time, so it is taken out while it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from everystep.errors import UnsupportedError
+from everystep.layers.tensor import Array
+from everystep.models.model import Model
+from everystep.models.stream import Stream
+from everystep.models.stream_again import begin_again, go_on_from
+
+KEPT = 4  # streams of a model
+
+
+class Spares:
+    """The streams of one call, which `give_back` leaves for the next.
+
+    Args:
+        model: what to stream. input: the name of its streamed input; the others are static.
+    """
+
+    def __init__(self, model: Model, input: str) -> None:
+        self.model, self.input = model, input
+        self._kept: list[tuple[str, Stream]] = model.graph.kept.setdefault("spare streams", [])
+        self._used: list[Stream] = []
+
+    def opened(self, rows: int, static: dict[str, Any]) -> Stream:
+        """`model.stream(rows, static)`."""
+        spare = self._taken(rows)
+        if spare is not None:
+            try:
+                stream = begin_again(spare, static)
+            except UnsupportedError:  # of other weights
+                spare = None
+        if spare is None:
+            stream = Stream(self.model, rows, static)
+        return self._noted(stream)
+
+    def forked(self, stream: Stream, rows: Array) -> Stream:
+        """`stream.fork(rows)`."""
+        spare = self._taken(len(rows))
+        try:
+            if spare is not None and go_on_from(spare, stream, rows):
+                return self._noted(spare)
+        except UnsupportedError:  # of other weights
+            pass
+        return self._noted(stream.fork(rows))
+
+    def give_back(self) -> None:
+        self._kept += [(self.input, stream) for stream in self._used]
+        del self._kept[:-KEPT]
+
+    def _noted(self, stream: Stream) -> Stream:
+        self._used.append(stream)
+        return stream
+
+    def _taken(self, rows: int) -> Stream | None:
+        for place, (name, stream) in enumerate(self._kept):
+            if name == self.input and stream.batch_size == rows:
+                del self._kept[place]
+                return stream
+        return None
