@@ -37,6 +37,7 @@ help:
 	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
 	@echo "make scaling  time and memory against T, B, H and threads (BENCH_ARGS=... goes to benchmarks/scaling.py)"
 	@echo "make fit-bench time a step of Keras's fit, here and in stock Keras (BENCH_ARGS=... goes to benchmarks/fit.py)"
+	@echo "make g2p      train a paper's grapheme-to-phoneme model and write its table; hours (G2P_ARGS=... to benchmarks/g2p)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -110,6 +111,10 @@ scaling: $(INSTALLED)
 fit-bench: $(INSTALLED) $(PEERS)
 	@$(BIN)/python benchmarks/fit.py $(BENCH_ARGS)
 
+# What it trains is kept in build/g2p, and gone on from.
+g2p: $(INSTALLED) .venv-bench/.packages
+	@PYTHONPATH=benchmarks $(BIN)/python -m g2p $(G2P_ARGS)
+
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
 
@@ -150,4 +155,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options start accuracy scaling fit-bench lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options start accuracy scaling fit-bench g2p lock clean

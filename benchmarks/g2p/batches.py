@@ -96,6 +96,16 @@ def epoch(of: Pairs, size: int, random: np.random.Generator) -> list[tuple[np.nd
     return [(rows, int(S), int(T)) for rows, S, T in (full[place] for place in random.permutation(len(full)))]
 
 
+def batches_of(of: Pairs, size: int, seed: int, number: int) -> list[Batch]:
+    """Those of an epoch; epochs are numbered from 0. They depend on this number and on the seed, on nothing before."""
+    return [of.batch(*rows) for rows in epoch(of, size, np.random.default_rng([seed, number]))]
+
+
+def steps_of(of: Pairs, size: int) -> int:
+    """How many batches an epoch has."""
+    return -(-len(of.source) // size)
+
+
 def coarse(length: int, numbers: np.ndarray) -> int:
     """The next multiple of 4, or all there is."""
     return min(-(-length // 4) * 4, numbers.shape[1])

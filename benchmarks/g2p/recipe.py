@@ -31,7 +31,7 @@ class Recipe:
         return dict(source_size=SOURCE_SIZE, target_size=TARGET_SIZE) | {name: getattr(self, name) for name in names}
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step, of so many in all: from 0 up, then down along a cosine, as Keras's CosineDecay."""
+        """The learning rate of a step, of so many: from 0 up, then down along a cosine, as Keras's CosineDecay."""
         rise = self.rising(steps)
         if step < rise:
             return self.learning_rate * step / rise

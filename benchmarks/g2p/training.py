@@ -1,4 +1,4 @@
-"""Trains an encoder-decoder by Keras's `fit` on JAX; after each epoch there is a file to go on from, to the same end."""
+"""Trains an encoder-decoder by Keras's `fit` on JAX; an epoch leaves a file to go on from, to the same end."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from g2p.batches import Batch, Pairs, coarse, epoch
+from g2p.batches import Batch, Pairs, batches_of, coarse, steps_of
 from g2p.recipe import Recipe
 
 HISTORY = "history.json"
 BEST = "best.keras"
 
 
-def built(recipe: Recipe, steps: int) -> Any:
-    """The model, compiled. steps: of all epochs together."""
+def built(recipe: Recipe) -> Any:
     import keras
 
     from everystep.seq2seq import encoder_decoder
 
     keras.utils.set_random_seed(recipe.seed)
-    model = encoder_decoder(**recipe.model_arguments())
+    return encoder_decoder(**recipe.model_arguments())
+
+
+def compiled(model: Any, recipe: Recipe, steps: int) -> Any:
+    """The model. steps: of all epochs together."""
+    import keras
+
     rise = recipe.rising(steps)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps - rise, warmup_target=recipe.learning_rate, warmup_steps=rise
@@ -32,12 +37,6 @@ def built(recipe: Recipe, steps: int) -> Any:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=recipe.clip), loss)
     return model
-
-
-def batches_of(recipe: Recipe, of: Pairs, number: int) -> list[Batch]:
-    """Those of an epoch; epochs are numbered from 0. They depend on this number and on the seed, on nothing before."""
-    rows = epoch(of, recipe.batch, np.random.default_rng([recipe.seed, number]))
-    return [of.batch(*some) for some in rows]
 
 
 def reseed(model: Any, recipe: Recipe, number: int) -> None:
@@ -86,7 +85,9 @@ def judged(model: Any, of: Pairs, size: int = 256) -> dict[str, float]:
     return {"loss": float(loss / T.sum()), "word_any": 100 * (1 - float(right.mean()))}
 
 
-def train(recipe: Recipe, parts: dict[str, Pairs], folder: Path, until: int | None = None) -> list[dict[str, Any]]:
+def train(
+    recipe: Recipe, of: Pairs, development: Pairs, folder: Path, until: int | None = None
+) -> list[dict[str, Any]]:
     """Goes on from the last epoch in the folder, if there is one; what was found after each epoch.
 
     The folder gets the model after the last epoch, with its optimizer, the model that was best on the development
@@ -100,13 +101,13 @@ def train(recipe: Recipe, parts: dict[str, Pairs], folder: Path, until: int | No
     """
     folder.mkdir(parents=True, exist_ok=True)
     model, history = resumed(recipe, folder)
-    model = model or built(recipe, recipe.epochs * len(epoch(parts["train"], recipe.batch, np.random.default_rng())))
+    model = model or compiled(built(recipe), recipe, recipe.epochs * steps_of(of, recipe.batch))
     for number in range(len(history), recipe.epochs if until is None else until):
         start = time.perf_counter()
         reseed(model, recipe, number)
-        loss = fit_epoch(model, batches_of(recipe, parts["train"], number))
+        loss = fit_epoch(model, batches_of(of, recipe.batch, recipe.seed, number))
         seconds = time.perf_counter() - start
-        found = judged(model, parts["development"])
+        found = judged(model, development)
         history.append(dict(epoch=number + 1, train_loss=loss, seconds=seconds, **found))
         print(
             f"epoch {number + 1} of {recipe.epochs}: loss {loss:.4f}, on development words {found['loss']:.4f}, "
@@ -122,7 +123,7 @@ def resumed(recipe: Recipe, folder: Path) -> tuple[Any, list[dict[str, Any]]]:
 
     if not (folder / HISTORY).exists():
         return None, []
-    found = json.loads((folder / HISTORY).read_text())
+    found = read_history(folder)
     if found["recipe"] != recipe.as_dict():
         raise SystemExit(f"{folder} has a model of another recipe: {found['recipe']}; this is {recipe.as_dict()}")
     history: list[dict[str, Any]] = found["history"]
@@ -132,8 +133,7 @@ def resumed(recipe: Recipe, folder: Path) -> tuple[Any, list[dict[str, Any]]]:
 def kept(model: Any, recipe: Recipe, history: list[dict[str, Any]], folder: Path) -> None:
     file = folder / f"epoch-{len(history)}.keras"
     model.save(file)
-    best = min(history, key=lambda one: (one["word_any"], one["loss"]))
-    if best is history[-1]:
+    if best(history) is history[-1]:
         model.save(folder / f"new-{BEST}", include_optimizer=False)
         os.replace(folder / f"new-{BEST}", folder / BEST)
     new = folder / f"new-{HISTORY}"
@@ -142,3 +142,22 @@ def kept(model: Any, recipe: Recipe, history: list[dict[str, Any]], folder: Path
     for other in folder.glob("epoch-*.keras"):
         if other != file:
             other.unlink()
+
+
+def read_history(folder: Path) -> dict[str, Any]:
+    """{"recipe": its numbers, "file": of the model after the last epoch, "history": what was found after each}."""
+    found: dict[str, Any] = json.loads((folder / HISTORY).read_text())
+    return found
+
+
+def best(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """The epoch with the fewest development words wrong; of several, the one of the least loss."""
+    return min(history, key=lambda one: (one["word_any"], one["loss"]))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a training has come to its end there."""
+    if not (folder / HISTORY).exists():
+        return False
+    found = read_history(folder)
+    return len(found["history"]) == int(found["recipe"]["epochs"])

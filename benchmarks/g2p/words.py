@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 LETTERS = "'abcdefghijklmnopqrstuvwxyz"
-PHONEMES = (
-    "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH".split()
-)
+SOUNDS = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+PHONEMES = tuple(SOUNDS.split())
 PARTS = ("train", "development", "test")
 # Of a thousand: the shares of the split that the literature has, 106,837 words to 2,670 to 12,000.
 TEST, DEVELOPMENT = 100, 22
