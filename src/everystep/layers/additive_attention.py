@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from everystep.engine import Array
+from everystep import engine
+from everystep.engine import Array, Bound
 from everystep.layers.attention import OneHead, tanh
 from everystep.layers.initializers import initializer
 
@@ -34,3 +36,13 @@ class AdditiveAttention(OneHead):
     def scores(self, query: Array, key: Array) -> Array:
         summed = tanh(query[:, :, None] + key[:, None])
         return np.asarray((self._weights["scale"] * summed if self.use_scale else summed).sum(axis=-1))
+
+    def bound_scores(self, query: Array, key: Array, scores: Array) -> list[Bound]:
+        summed = np.empty((*scores.shape, key.shape[2]), scores.dtype)
+        calls: list[Bound] = [
+            partial(np.add, query[:, :, None], key[:, None], summed),
+            engine.bound_activation("tanh", summed, summed),
+        ]
+        if self.use_scale:
+            calls.append(partial(np.multiply, self._weights["scale"], summed, summed))
+        return [*calls, partial(np.add.reduce, summed, axis=-1, out=scores)]

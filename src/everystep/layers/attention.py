@@ -5,12 +5,13 @@ B batch, T steps of the query, S of value and key, D features.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from everystep import engine
-from everystep.engine import Array
+from everystep.engine import Array, Bound
 from everystep.errors import OptionError, ShapeError, UnsupportedError
 from everystep.layers.activations import activate
 from everystep.layers.base import Layer
@@ -46,6 +47,10 @@ class OneHead(Layer):
 
     def scores(self, query: Array, key: Array) -> Array:
         """(B,T,S)."""
+        raise NotImplementedError
+
+    def bound_scores(self, query: Array, key: Array, scores: Array) -> list[Bound]:
+        """Calls that write `scores(query, key)` of one step, query (B,1,Dq), to an array that stays."""
         raise NotImplementedError
 
     def check(self, inputs: Any) -> None:
@@ -179,6 +184,18 @@ class Attention(OneHead):
         both = query[:, :, None] + key[:, None]
         total = tanh(both if scale is None else scale * both).sum(axis=-1)
         return np.asarray(self._weights["concat_score_weight"] * total)
+
+    def bound_scores(self, query: Array, key: Array, scores: Array) -> list[Bound]:
+        scale, calls = self._weights.get("scale"), list[Bound]()
+        if self.score_mode == "dot":
+            calls = [partial(np.matmul, query, np.swapaxes(key, 1, 2), scores)]
+            return calls if scale is None else [*calls, partial(np.multiply, scores, scale, scores)]
+        both = np.empty((*scores.shape, max(query.shape[2], key.shape[2])), scores.dtype)
+        calls = [partial(np.add, query[:, :, None], key[:, None], both)]
+        if scale is not None:
+            calls.append(partial(np.multiply, scale, both, both))
+        calls += [engine.bound_activation("tanh", both, both), partial(np.add.reduce, both, axis=-1, out=scores)]
+        return [*calls, partial(np.multiply, self._weights["concat_score_weight"], scores, scores)]
 
 
 def tanh(x: Array) -> Array:

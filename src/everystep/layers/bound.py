@@ -15,6 +15,7 @@ from everystep import engine
 from everystep.engine import Array, Bound, PackedMatrix, Program
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
+from everystep.layers.attention import MASKED, OneHead
 from everystep.layers.concatenate import Concatenate
 from everystep.layers.conv1d import Conv1D
 from everystep.layers.dense import Dense
@@ -203,6 +204,35 @@ def _(layer: Masking, call: dict[str, Any], state: Any) -> BoundStep:
     y = np.empty_like(x)
     seen, calls = _seen(x, layer.mask_value)
     return BoundStep(y, [*calls, partial(y.fill, 0), partial(np.copyto, y, x, where=seen[..., None])])
+
+
+@bound_step.register
+def _(layer: OneHead, call: dict[str, Any], state: Any) -> BoundStep | None:
+    query, value, key = call["inputs"][0], call["inputs"][1], call["inputs"][-1]
+    of_query, of_value = (call.get("mask") or [None, None])[:2]
+    masks = [one for one in (of_query, of_value) if one is not None]
+    if call.get("use_causal_mask") or query.ndim != 2 or any(mask.dtype != bool for mask in masks):
+        return None
+    (B, S), dtype = value.shape[:2], value.dtype
+    if not B * S:
+        return None
+    scores, found = np.empty((B, 1, S), dtype), np.empty((B, 1, value.shape[2]), dtype)
+    calls = layer.bound_scores(query[:, None], key, scores)
+    if of_value is not None:
+        unseen = np.empty((B, 1, S), bool)
+        calls += [
+            partial(np.logical_not, of_value[:, None], unseen),
+            partial(np.subtract, scores, np.asarray(MASKED, dtype), scores, where=unseen),
+        ]
+    calls += [*_along_last_axis("softmax", scores, scores), partial(np.matmul, scores, value, found)]
+    if of_query is not None:
+        left_out = np.empty((B, 1), bool)
+        calls += [
+            partial(np.logical_not, of_query[:, None], left_out),
+            partial(np.copyto, found[:, 0], 0, where=left_out),
+        ]
+    outputs = (found[:, 0], scores[:, 0]) if call.get("return_attention_scores") else found[:, 0]
+    return BoundStep(outputs, calls)
 
 
 @bound_step.register

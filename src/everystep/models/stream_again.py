@@ -30,8 +30,6 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
         return Stream(stream.model, stream.batch_size, static)
     for value, array in zip(plan.read, new, strict=True):
         np.copyto(value.array, array)
-    for call in plan.prepare:
-        call()
     stream._static = given
     stream._sources = np.arange(stream.batch_size) if given else np.zeros(stream.batch_size, np.intp)
     stream._fingerprint = None
@@ -51,8 +49,6 @@ def go_on_from(stream: Stream, other: Stream, rows: Array) -> bool:
     stream._check_weights()
     for mine, its in zip(here, there, strict=True):
         np.take(its.array, rows, axis=0, out=mine.array)
-    for call in stream._plan.prepare:
-        call()
     for state, its_state in zip(stream._states.values(), other._states.values(), strict=True):
         np.take(its_state.now, rows, axis=0, out=state.now)
     stream._static = {name: array[rows] for name, array in other._static.items()}

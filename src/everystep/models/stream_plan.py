@@ -38,7 +38,6 @@ class Plan:
         steps: what to do at each step.
         outputs: of the model, flat.
         read: what is constant and is read by steps, or returned.
-        prepare: what to do once whenever that has changed.
         shown: their arrays, with NaN where a row has no step of them yet.
 
     Raises:
@@ -51,7 +50,6 @@ class Plan:
         self._constant_calls: list[Call] = []
         self._known: Iterator[Any] | None = None if known is None else iter(known)
         self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
-        self.prepare: list[Bound] = []
         self._static = [value for value in inputs if value.constant]
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
         self.steps = self._needed_steps()
