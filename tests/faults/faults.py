@@ -9,6 +9,7 @@ from cli_faults import CLI_FAULTS
 from convolution_faults import CONVOLUTION_FAULTS
 from drawn_faults import DRAWN_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
+from forecast_faults import FORECAST_FAULTS
 from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
 from loading_faults import LOADING_FAULTS
@@ -27,6 +28,7 @@ FAULTS = [
     *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
+    *FORECAST_FAULTS,
     *DRAWN_FAULTS,
     *LEGACY_FAULTS,
     *CLI_FAULTS,
