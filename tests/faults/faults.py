@@ -16,6 +16,7 @@ from loading_faults import LOADING_FAULTS
 from merging_faults import MERGING_FAULTS
 from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
+from seq2seq_faults import SEQ2SEQ_FAULTS
 from stream_faults import STREAM_FAULTS
 
 FAULTS = [
@@ -28,6 +29,7 @@ FAULTS = [
     *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
+    *SEQ2SEQ_FAULTS,
     *FORECAST_FAULTS,
     *DRAWN_FAULTS,
     *LEGACY_FAULTS,

@@ -34,8 +34,9 @@ class Batches(keras.utils.PyDataset):
         others: of `Text.batches`.
 
     Attributes:
-        epoch: the one to come, or that goes on, from 0. To resume a training, set it to fit's `initial_epoch`: the
-            order of an epoch follows from it and the seed.
+        epoch: the one to come, or that goes on, from 0. To resume a training, set it to fit's `initial_epoch`: what is
+            in an epoch's batches, and their order, follow from it and the seed. But fit itself shuffles the batches
+            once more, by Python's `random`, unless told `shuffle=False`.
         shapes: (K,2) S and T of each bucket, ascending.
         dropped: how many pairs were too long, and left out.
     """
@@ -72,7 +73,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"batches are numbered from 0 to {len(self) - 1}; got {index}")
-        self._whole_epoch |= index == len(self) - 1
+        self._read.add(index)
         (S, T), chosen = self._batches[index]
         sources, targets = zip(*(self._rows[k] for k in chosen), strict=True)
         start, end = np.array([START], np.int32), np.array([END], np.int32)
@@ -90,13 +91,13 @@ class Batches(keras.utils.PyDataset):
         self._draw()
 
     def on_epoch_end(self) -> None:
-        """Called by Keras, at the end of an epoch; before the first as well, when `fit` has looked at a batch or two."""
-        if self._whole_epoch:
+        """Called by Keras at the end of an epoch; and before the first one, when `fit` has looked at a batch."""
+        if len(self._read) == len(self):
             self.epoch += 1
 
     def _draw(self) -> None:
         """The epoch's batches: of each its shape, and the numbers of its rows."""
-        self._whole_epoch = False
+        self._read: set[int] = set()  # batches of this epoch
         draw = np.random.default_rng([self.seed, self._epoch])
         B, found = self.batch_size, []
         left = np.empty(0, np.intp)

@@ -180,7 +180,7 @@ class Text:
         sides = []
         for name in ("source", "target"):
             try:
-                sides.append(Tokenizer.from_str(json.dumps(content[name])))
+                sides.append(Tokenizer.from_str(json.dumps(content.get(name))))
             except Exception as error:  # the library's own class
                 raise FileError(f"{path}: {name} is no tokenizer: {error}") from None
         return cls(*sides)
