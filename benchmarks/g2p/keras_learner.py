@@ -16,7 +16,7 @@ def versions() -> dict[str, str]:
 
 
 class KerasLearner:
-    def __init__(self, stock: bool, recipe: Recipe, steps: int, weights: dict[str, Any]) -> None:
+    def __init__(self, stock: bool, recipe: Recipe, steps: int) -> None:
         import everystep.keras
         from g2p.training import built, compiled
 
@@ -24,8 +24,13 @@ class KerasLearner:
         if stock:
             model = everystep.keras.without_engine(model)
         self.model = compiled(model, recipe, steps)
+
+    def start(self, weights: dict[str, Any]) -> None:
+        """From these weights, as if nothing had been learnt. What was compiled stays."""
         for layer in self.model.layers:
             layer.set_weights([weights[f"{layer.name}.{k}"] for k in range(len(layer.weights))])
+        for variable in self.model.optimizer.variables:  # moments, and the number of steps
+            variable.assign(variable * 0)
 
     def epoch(self, batches: Sequence[Batch]) -> tuple[float, float]:
         from g2p.training import fit_epoch

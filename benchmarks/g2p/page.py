@@ -94,7 +94,7 @@ def learning(name: str, one: dict[str, Any]) -> list[str]:
 def small(found: dict[str, Any]) -> list[str]:
     recipe, seeds = found["recipe"], found["seeds"]
     peers = list(seeds[0]["peers"])
-    times = {peer: later(seeds, peer) for peer in peers}
+    times = {peer: [seconds for one in seeds for seconds in one["peers"][peer]["seconds"]] for peer in peers}
     ours = float(np.median(times["keras_everystep"]))
     lines = [
         "",
@@ -104,11 +104,12 @@ def small(found: dict[str, Any]) -> list[str]:
         f"{recipe['batch']}, without dropout; {len(seeds)} seed(s). For each seed, all three start from the same "
         "weights and get the same batches, loss, optimizer, clipping and schedule; PyTorch's second bias, which Keras "
         "has not, is kept at 0. Each runs in a process of its own, an epoch at a time, in turn. Errors are of the test "
-        "words, all decoded by `model.generate`, greedily. Time: the median of epochs but the first, in which JAX "
-        "compiles; *speed* is that of everystep.keras relative to this row.",
+        "words, all decoded by `model.generate`, greedily. Time: the median of all epochs; what JAX "
+        "compiles for every shape of a batch was compiled before. *Speed* is that of everystep.keras relative to this "
+        "row.",
         "",
-        "| | words, any, by seed | mean | phonemes, any | last loss | an epoch | first epoch | speed |",
-        "|:--|:--|--:|--:|--:|--:|--:|--:|",
+        "| | words, any, by seed | mean | phonemes, any | last loss | an epoch | speed |",
+        "|:--|:--|--:|--:|--:|--:|--:|",
     ]
     for peer in peers:
         of = [one["peers"][peer] for one in seeds]
@@ -120,12 +121,7 @@ def small(found: dict[str, Any]) -> list[str]:
             f"{np.mean([one['scores']['phoneme_any'] for one in of]):.2f}",
             f"{np.mean([one['losses'][-1] for one in of]):.4f}",
             f"{seconds:.1f} s",
-            f"{np.median([one['seconds'][0] for one in of]):.1f} s",
             "" if peer == "keras_everystep" else f"{seconds / ours:.2f}",
         ]
         lines.append(f"| {NAMES[peer]} | {' | '.join(fields)} |")
     return lines
-
-
-def later(seeds: list[dict[str, Any]], peer: str) -> list[float]:
-    return [seconds for one in seeds for seconds in one["peers"][peer]["seconds"][1:]]

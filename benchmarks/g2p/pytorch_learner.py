@@ -40,11 +40,14 @@ class EncoderDecoder(nn.Module):  # type: ignore[misc]
 
 
 class PytorchLearner:
-    def __init__(self, recipe: Recipe, steps: int, weights: dict[str, Any]) -> None:
+    def __init__(self, recipe: Recipe, steps: int) -> None:
         if recipe.dropout or recipe.attention:
             raise ValueError(f"expected a recipe without dropout and attention; got {recipe}")
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        self.recipe, self.model = recipe, EncoderDecoder(recipe)
+        self.recipe, self.steps, self.model = recipe, steps, EncoderDecoder(recipe)
+
+    def start(self, weights: dict[str, Any]) -> None:
+        """From these weights, as if nothing had been learnt."""
         with torch.no_grad():
             for parameter, name, transposed in self.places():
                 value = np.asarray(weights[name])
@@ -55,7 +58,9 @@ class PytorchLearner:
                     parameter.requires_grad_(False)
         able = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(able, lr=1.0, eps=1e-7)  # Keras's epsilon
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: recipe.rate(step, steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: self.recipe.rate(step, self.steps)
+        )
 
     def places(self) -> list[tuple[torch.Tensor, str, bool]]:
         """Each parameter, the name of Keras's weights for it, and whether those are transposed. Gates are in order."""

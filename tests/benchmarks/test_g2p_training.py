@@ -109,10 +109,14 @@ def test_keras_with_its_own_layers_learns_alike(parts: tuple[Pairs, Pairs]) -> N
     batches = batches_of(parts[0], recipe.batch, 0, 0)
     found = []
     for stock in (False, True):
-        learner = keras_learner.KerasLearner(stock, recipe, len(batches), first)
+        learner = keras_learner.KerasLearner(stock, recipe, len(batches))
+        learner.start(first)
         routes = {route.name for route in everystep.keras.routes(learner.model).values()}
         assert routes == {"loop" if stock else "engine"}
-        found.append((learner.epoch(batches)[0], learner.weights()))
+        loss, ends = learner.epoch(batches)[0], learner.weights()
+        learner.start(first)
+        assert learner.epoch(batches)[0] == loss
+        found.append((loss, ends))
     (loss, ours), (stock_loss, theirs) = found
     assert loss == pytest.approx(stock_loss, rel=1e-4)
     # Adam's first steps are of one size whatever the gradient: what is 0 but for rounding moves by a rate either way.
