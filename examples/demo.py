@@ -4,6 +4,9 @@
 2. The same code on Keras: the same bits.
 3. A forecaster trained on a year of weather, judged beside simple rivals, moved to NumPy, and its memory drawn.
 4. The forecaster saved, and opened by a process without a framework, which streams real hours one by one.
+5. A model of the next hour alone, fed back to forecast 48 hours.
+6. An encoder-decoder with attention, trained to read dates as sixteen locales write them.
+7. The encoder-decoder from its file, without a framework: days and patterns that it never saw, greedy and by beam.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import seed_cases
 
 HERE = Path(__file__).resolve().parent
 PICTURE = HERE.parent / "out" / "weather_states.png"
+ATTENTION = HERE.parent / "out" / "dates_attention.png"
 
 
 def heading(text: str) -> None:
@@ -95,6 +99,61 @@ def streamed(saved: Path) -> None:
     subprocess.run([*command, "--without", "keras", "jax", "torch", "tensorflow"], check=True)
 
 
+def two_days_ahead() -> None:
+    heading("5. Forty-eight hours ahead, by feedback")
+    say(
+        """Another LSTM knows the next hour alone: temperature, dew point, pressure and wind. Its forecast is fed back
+        as the next hour's weather, beside the hour of the day, which is known; so it goes on as long as one likes.
+        Trained on the next hour only it drifts; so it is then trained through 48 hours of its own forecasts."""
+    )
+    import forecaster
+    import two_days
+
+    print(two_days.judged(forecaster.read().weather))
+
+
+def on_dates(model_file: Path, vocabulary_file: Path) -> None:
+    heading("6. Dates as sixteen locales write them: an encoder-decoder")
+    import dates
+    import dates_model
+
+    days = dates.days()
+    strings = dates.seen(days.fit, dates_model.STRINGS, dates.SEED)
+    patterns = sum(len(dates.patterns(locale)) for locale in dates.LOCALES)
+    say(
+        f"""No one wrote these dates: Babel makes them by the patterns of the Unicode CLDR, {patterns} patterns of
+        {len(dates.LOCALES)} locales, of all days from {dates.FIRST.year} to {dates.LAST.year}. The model reads a locale's
+        token and the characters of a string, and writes the day in ISO 8601. It reads each of {len(strings):,} strings
+        once, such as"""
+    )
+    for locale in ("de", "en_US", "ja"):
+        one = next(one for one in strings if one.locale == locale)
+        print(f"    {locale:8}{one.text}  ->  {one.iso}")
+    print()
+    say(
+        f"""Held out: {len(days.test):,} days, drawn from all of them, in whatever locale; and one pattern of every
+        locale, on all days. {len(days.choose):,} more days were for choosing the model's size and its training."""
+    )
+    text = dates_model.vocabulary(strings)
+    model = dates_model.train(text, strings)
+    print(f"\n{model.count_params():,} weights in {model.name!r}:\n{dates_model.keras.routes(model)}")
+    model.save(model_file)
+    text.save(vocabulary_file)
+
+
+def decoded(model_file: Path, vocabulary_file: Path) -> None:
+    heading("7. The encoder-decoder from its file, without a framework")
+    say(
+        f"""Keras saved the graph that was trained: {model_file.stat().st_size:,} bytes; no second model was built to
+        decode. A fresh process, in which importing keras, jax, torch or tensorflow is an error, opens it, runs the
+        encoder once and feeds the decoder what it wrote: the likeliest character, which is greedy, or the four likeliest
+        strings so far, a beam."""
+    )
+    command = [sys.executable, str(HERE / "dates_decode.py"), str(model_file), str(vocabulary_file)]
+    command += ["--picture", str(ATTENTION), "--without", "keras", "jax", "torch", "tensorflow"]
+    subprocess.run(command, check=True)
+
+
 def main() -> None:
     started = time.perf_counter()
     with TemporaryDirectory() as folder:
@@ -103,6 +162,10 @@ def main() -> None:
         on_keras(saved)
         on_weather(Path(folder) / "forecaster.keras")
         streamed(Path(folder) / "forecaster.keras")
+        two_days_ahead()
+        dates_files = Path(folder) / "dates.keras", Path(folder) / "dates.json"
+        on_dates(*dates_files)
+        decoded(*dates_files)
     print(f"\nAll in {time.perf_counter() - started:.0f} s.")
 
 

@@ -14,7 +14,7 @@ import time
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+from progress import Progress
 from weather import FEATURES, Array, Weather, Windows, index, load, windows
 
 import everystep.keras as keras
@@ -25,22 +25,6 @@ UNITS, DROPOUT, RECURRENT_DROPOUT = 48, 0.2, 0.4
 EPOCHS, BATCH, STEP_SIZE = 12, 128, 3e-3
 SCALE = 5.0  # degrees; what the network returns is in units of it
 TEST = index(11, 1)
-
-
-class Progress(keras.callbacks.Callback):
-    """A progress bar over all batches of all epochs."""
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.bar = tqdm(total=EPOCHS * self.params["steps"], desc="training", unit="batch")
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.bar.update()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.bar.set_postfix(epoch=epoch + 1, loss=f"{logs['loss']:.4f}")
-
-    def on_train_end(self, logs: Any = None) -> None:
-        self.bar.close()
 
 
 class Data(NamedTuple):

@@ -110,15 +110,19 @@ class Windows(NamedTuple):
         x: (W,T,F) the features of the last T hours, with zeros in an hour that was not observed.
         filled: (W,T,F) the same, with the last known readings there.
         now: (W) the temperature now.
-        yesterday: (W,L) the temperature 24 hours before each hour to forecast, or the last known before that.
+        yesterday: (W,L) the temperature at the same hour in the last 24 hours, or the last known before that.
+        week: (W,24) the mean of the last seven days at each hour of the day, from the next on; of fewer in January.
         future: (W,L) the temperatures to forecast.
+        after: (W,L,F) the features of these hours.
     """
 
     x: Array
     filled: Array
     now: Array
     yesterday: Array
+    week: Array
     future: Array
+    after: Array
 
 
 def windows(weather: Weather, start: int, end: int, history: int, ahead: int) -> Windows:
@@ -129,14 +133,17 @@ def windows(weather: Weather, start: int, end: int, history: int, ahead: int) ->
         for now in range(max(start, history) - 1, min(end, weather.observed.shape[1]) - ahead):
             past, future = slice(now + 1 - history, now + 1), slice(now + 1, now + 1 + ahead)
             if weather.observed[a, now] and weather.observed[a, future].all():
-                day_before = slice(future.start - 24, future.stop - 24)
+                days = weather.known[a, future.start % 24 if future.start < 168 else future.start - 168 : future.start]
+                days = days.reshape(-1, 24)
                 found.append(
                     (
                         x[a, past],
                         weather.features[a, past],
                         weather.temperature[a, now],
-                        weather.known[a, day_before],
+                        np.resize(days[-1], ahead),
+                        days.mean(axis=0),
                         weather.temperature[a, future],
+                        weather.features[a, future],
                     )
                 )
     return Windows(*(np.array(column, np.float32) for column in zip(*found, strict=True)))

@@ -55,6 +55,19 @@ def test_windows(year: weather.Weather) -> None:
     assert found.now[jfk + 2] == np.float32(year.temperature[1, start + 1])
 
 
+def test_what_is_known_of_the_days_before(year: weather.Weather) -> None:
+    """48 hours ahead, yesterday stands twice; in January there are fewer days than seven."""
+    start = weather.index(12, 21)
+    found = weather.windows(year, start, start + 48, history=48, ahead=48)
+    known = year.known[0].astype(np.float32)
+    np.testing.assert_array_equal(found.yesterday[0], np.tile(known[start - 24 : start], 2))
+    hours = [np.mean(year.known[0, start + hour - 168 : start : 24]) for hour in range(24)]
+    np.testing.assert_allclose(found.week[0], hours, rtol=1e-6)
+    np.testing.assert_array_equal(found.after[0], year.features[0, start : start + 48])
+    early = weather.windows(year, 0, 130, history=48, ahead=24)
+    np.testing.assert_allclose(early.week[0, 0], np.mean(year.known[0, [0, 24]]), rtol=1e-6)
+
+
 def test_an_hour_that_was_not_observed_is_zeros_and_is_never_to_be_forecast(year: weather.Weather) -> None:
     found = weather.windows(year, 0, TEST, history=48, ahead=24)
     assert np.isfinite(found.future).all()
