@@ -1,4 +1,4 @@
-"""What an output's numbers are follows from how the model ends: scores are sums of the logarithms of its probabilities."""
+"""What an output's numbers are follows from how the model ends; scores are sums of logarithms of its probabilities."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_scores(name: str, method: str) -> None:
 
 
 def test_a_probability_of_0_is_never_chosen() -> None:
-    """A weight makes one token certain to the last bit, in float32; what is impossible ends no beam and is not drawn."""
+    """One token is certain to the last bit of float32; what is impossible ends no beam and is not drawn."""
     ids = Input((None,), dtype="int32", name="ids")
     model = Model(ids, Dense(V, activation="softmax")(GRU(4, return_sequences=True)(Embedding(V, 3)(ids))))
     weights = model.get_weights()
