@@ -11,6 +11,7 @@ import pytest
 from generators import (
     CLOSED_LIST,
     GENERATORS,
+    E,
     V,
     embedded,
     language,
@@ -246,6 +247,19 @@ def test_static_inputs_in_any_form() -> None:
     for given in ({"source": static}, [static], (static,), {"source": static.astype("uint8")}):
         np.testing.assert_array_equal(model.generate(given, START, max_length=5), expected)
     np.testing.assert_array_equal(model.generate(static, START, max_length=5, feed={"target": "dense"}), expected)
+
+
+@pytest.mark.parametrize("topology", [embedded, luong, stacked], ids=lambda topology: topology.__name__)
+def test_static_sequences_of_different_lengths(topology: Any) -> None:
+    model, rng = made(topology), np.random.default_rng(9)
+    lengths = [3, 1, 4, 2]
+    rows: list[Any] = [rng.integers(1, V, n) if topology is not stacked else rng.normal(size=(n, E)) for n in lengths]
+    how: dict[str, Any] = dict(start=START, end=END, max_length=8)
+    tokens = model.generate(rows, **how)
+    np.testing.assert_array_equal(tokens, model.generate({"source": rows}, **how))
+    for row, sequence in enumerate(rows):
+        alone = model.generate(sequence[None], **how)
+        np.testing.assert_array_equal(alone[0], tokens[row, : alone.shape[1]])
 
 
 def test_no_rows_give_no_rows() -> None:

@@ -135,6 +135,20 @@ def test_static_inputs_where_there_are_none() -> None:
         made(language).generate(SOURCE, 1, max_length=1)
 
 
+def test_padding_that_a_layer_would_read() -> None:
+    model = made(one_hot)
+    rows = [np.eye(V)[:n] for n in (2, 3)]
+    with pytest.raises(UnsupportedError, match=r"layer 'encoder' would read the padding of input 'source'"):
+        model.generate(rows, 1, max_length=1)
+    k = Names(everystep)
+    source, ids = k.Input((None,), dtype="int32", name="source"), k.Input((None,), dtype="int32", name="ids")
+    _, h = k.GRU(2, return_state=True)(k.Embedding(V, 2)(source))
+    y = k.GRU(2, return_sequences=True)(k.Embedding(V, 2)(ids), initial_state=h)
+    model = k.Model([source, ids], k.Dense(V, name="dense")(y))
+    with pytest.raises(UnsupportedError, match=r"hands on no mask .*mask_zero=False.* would read the padding of input"):
+        model.generate({"source": [np.array([1]), np.array([1, 2])]}, 1, max_length=1, feed={"ids": "dense"})
+
+
 @pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 @pytest.mark.parametrize("topology", [embedded, one_hot, stacked], ids=lambda topology: topology.__name__)
 def test_what_is_not_a_number(topology: Any, method: str) -> None:

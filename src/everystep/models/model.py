@@ -224,7 +224,7 @@ class Model(Composite):
 
         Args:
             static: the inputs that are given whole, B rows each: an array if there is one, a list, or a dictionary by
-                name. They are computed once.
+                name. They are computed once. Sequences of different lengths may be a list, where layers mask padding.
             start: what is read before the first token: a token id, for all rows; or a prompt for each, in an array
                 (B,n) or a list of sequences of ids. Prompts of one length are run at once.
             end: the token that ends a row; None: every row is max_length long.
