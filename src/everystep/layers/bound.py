@@ -211,11 +211,10 @@ def _(layer: OneHead, call: dict[str, Any], state: Any) -> BoundStep | None:
     query, value, key = call["inputs"][0], call["inputs"][1], call["inputs"][-1]
     of_query, of_value = (call.get("mask") or [None, None])[:2]
     masks = [one for one in (of_query, of_value) if one is not None]
-    if call.get("use_causal_mask") or query.ndim != 2 or any(mask.dtype != bool for mask in masks):
+    stepped = query.ndim == 2 and value.ndim == 3 and not call.get("use_causal_mask")
+    if not stepped or not value.size or any(mask.dtype != bool for mask in masks):
         return None
     (B, S), dtype = value.shape[:2], value.dtype
-    if not B * S:
-        return None
     scores, found = np.empty((B, 1, S), dtype), np.empty((B, 1, value.shape[2]), dtype)
     calls = layer.bound_scores(query[:, None], key, scores)
     if of_value is not None:
