@@ -15,6 +15,8 @@ try:
 except ImportError:
     raise DependencyError("everystep.seq2seq.Text needs the library tokenizers: pip install everystep[text]") from None
 
+__all__ = ["END", "PADDING", "SPECIAL", "START", "Tokenizer", "Vocabulary"]
+
 PADDING, START, END = range(3)
 SPECIAL = 3  # ids before the tokenizer's first
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # the first token of the tokenizers that are fitted here
@@ -59,7 +61,7 @@ class Vocabulary:
         least = SPECIAL + 1 + (len(pre_tokenizers.ByteLevel.alphabet()) if kind == "bpe" else 1)
         if size is not None and size < least:
             raise OptionError(f"{kind!r} needs {least} ids at least; got the size {size}")
-        options = {
+        options: dict[str, Any] = {
             "vocab_size": ALL if size is None else size - SPECIAL,
             "special_tokens": [UNKNOWN],
             "show_progress": False,
@@ -68,7 +70,7 @@ class Vocabulary:
             tokenizer = Tokenizer(models.BPE())
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
             tokenizer.decoder = decoders.ByteLevel()
-            trainer = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
+            trainer: Any = trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), **options)
         else:
             tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
             trainer = trainers.WordLevelTrainer(**options)
