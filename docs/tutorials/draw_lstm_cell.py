@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from svg import GATE, INK, LINE, NEW, line, picture, state, text
+
 WIDTH, HEIGHT = 790, 420
 MEMORY, BUS, OUT = 84, 330, 206  # heights of c's line, of the line that all gates read, and of h's line
+BEFORE = "t&#8722;1"
 FORGET, INPUT, CANDIDATE, OUTPUT, TANH = 165, 280, 400, 520, 610  # from left to right
-INK, GATE, NEW, LINE = "#1f2933", "#2b6cb0", "#b35806", "#52606d"
 
 GATES = (  # where, letter, its function, what it decides, colour
     (FORGET, "f", "sigmoid", "how much of", "c to keep", GATE),
@@ -15,18 +17,6 @@ GATES = (  # where, letter, its function, what it decides, colour
     (CANDIDATE, "g", "tanh", "what there", "is to add", NEW),
     (OUTPUT, "o", "sigmoid", "how much of", "c to show", GATE),
 )
-
-
-def text(
-    x: int, y: int, content: str, size: int = 15, colour: str = INK, anchor: str = "middle", style: str = ""
-) -> str:
-    return f'<text x="{x}" y="{y}" font-size="{size}" fill="{colour}" text-anchor="{anchor}" {style}>{content}</text>'
-
-
-def line(*points: tuple[int, int], colour: str = LINE, width: float = 2, arrow: bool = True) -> str:
-    path = " ".join(f"{x},{y}" for x, y in points)
-    end = ' marker-end="url(#arrow)"' if arrow else ""
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"{end}/>'
 
 
 def box(x: int, y: int, letter: str, function: str, colour: str) -> str:
@@ -43,35 +33,28 @@ def operator(x: int, y: int, sign: str) -> str:
     return circle + text(x, y + 6, sign, 19)
 
 
-def state(letter: str, now: bool = False) -> str:
-    """A letter with its time as a subscript: t, or the step before."""
-    time = "t" if now else "t&#8722;1"
-    return f'<tspan font-style="italic" font-weight="bold">{letter}</tspan><tspan font-size="11" dy="4">{time}</tspan>'
-
-
 def drawing() -> str:
     added = (INPUT + CANDIDATE) // 2
     parts = [
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="10" fill="white"/>',
         # c: one straight line on which the old is scaled down and the new added
         line((58, MEMORY), (FORGET - 14, MEMORY), width=4),
         line((FORGET + 13, MEMORY), (added - 14, MEMORY), width=4),
         line((added + 13, MEMORY), (690, MEMORY), width=4),
-        text(34, MEMORY + 6, state("c"), 18),
-        text(700, MEMORY + 6, state("c", now=True), 18, anchor="start"),
+        text(34, MEMORY + 6, state("c", BEFORE), 18),
+        text(700, MEMORY + 6, state("c", "t"), 18, anchor="start"),
         text(58, MEMORY - 32, "the cell state: scaled and added to, never squashed", 13, LINE, "start"),
         # what every gate reads
         line((58, BUS), (OUTPUT, BUS), arrow=False),
-        text(34, BUS + 6, state("h"), 18),
+        text(34, BUS + 6, state("h", BEFORE), 18),
         line((100, BUS + 56), (100, BUS), arrow=False),
-        text(100, BUS + 76, state("x", now=True), 18),
+        text(100, BUS + 76, state("x", "t"), 18),
         # h: c squashed, and as much of it as o lets through
         line((TANH, MEMORY), (TANH, 122)),
         f'<rect x="{TANH - 28}" y="124" width="56" height="28" rx="7" fill="white" stroke="{LINE}" stroke-width="2"/>',
         text(TANH, 143, "tanh", 13, LINE),
         line((TANH, 152), (TANH, OUT - 15)),
         line((TANH + 13, OUT), (690, OUT)),
-        text(700, OUT + 6, state("h", now=True), 18, anchor="start"),
+        text(700, OUT + 6, state("h", "t"), 18, anchor="start"),
         text(700, OUT + 28, "the output,", 13, LINE, "start"),
         text(700, OUT + 44, "and back in", 13, LINE, "start"),
         text(700, MEMORY + 28, "the memory", 13, LINE, "start"),
@@ -87,22 +70,11 @@ def drawing() -> str:
         parts += [text(x, BUS + 26, first, 13, colour), text(x, BUS + 43, second, 13, colour)]
     for x, y, sign in ((FORGET, MEMORY, "&#215;"), (added, MEMORY, "+"), (added, 166, "&#215;"), (TANH, OUT, "&#215;")):
         parts.append(operator(x, y, sign))
-    title = "One time step of an LSTM"
     description = (
         "The cell state c runs straight through: it is multiplied by the forget gate f, then i times g is added. The "
         "hidden state h is tanh of the new c, times the output gate o. All four gates read the input x and the last h."
     )
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img"'
-            ' font-family="Helvetica, Arial, sans-serif">',
-            f"<title>{title}</title><desc>{description}</desc>",
-            '<defs><marker id="arrow" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="11" markerHeight="11"'
-            f' markerUnits="userSpaceOnUse" orient="auto"><path d="M0,1 L9,5 L0,9 z" fill="{INK}"/></marker></defs>',
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    return picture(WIDTH, HEIGHT, "One time step of an LSTM", description, parts)
 
 
 if __name__ == "__main__":
