@@ -10,6 +10,7 @@ from convolution_faults import CONVOLUTION_FAULTS
 from drawn_faults import DRAWN_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from forecast_faults import FORECAST_FAULTS
+from generation_faults import GENERATION_FAULTS
 from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
 from loading_faults import LOADING_FAULTS
@@ -29,6 +30,7 @@ FAULTS = [
     *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
+    *GENERATION_FAULTS,
     *SEQ2SEQ_FAULTS,
     *FORECAST_FAULTS,
     *DRAWN_FAULTS,

@@ -1,0 +1,127 @@
+"""Faults of generation, of forks of rows, and of streams used again."""
+
+from __future__ import annotations
+
+from fault import Fault
+
+GENERATE = ("tests/models/test_models_generate.py",)
+SAMPLE = ("tests/models/test_models_generate_sample.py",)
+ROWS = ("tests/models/test_models_stream_rows.py",)
+ATTENTION = ("tests/layers/test_layers_bound_attention.py",)
+FOLDER = "src/everystep/models/generation"
+
+GENERATION_FAULTS = [
+    Fault(
+        "generation: a beam's states stay where they were",
+        f"{FOLDER}/beam.py",
+        "decoder.stream.reorder(rows.reshape(-1))",
+        "pass",
+        GENERATE,
+    ),
+    Fault(
+        "generation: the length penalty counts the steps from 0",
+        f"{FOLDER}/beam.py",
+        "/ length**how.length_penalty",
+        "/ (length - 1 or 1) ** how.length_penalty",
+        GENERATE,
+    ),
+    Fault(
+        "generation: a beam stops at the first end",
+        f"{FOLDER}/beam.py",
+        "self.sums.max(axis=1) / divisor > self.best[self.rows]",
+        "self.best[self.rows] == -np.inf",
+        GENERATE,
+    ),
+    Fault(
+        "generation: of equal hypotheses the last",
+        f"{FOLDER}/beam.py",
+        "places[:, k] = place = x.argmax(axis=1)",
+        "places[:, k] = place = m - 1 - x[:, ::-1].argmax(axis=1)",
+        GENERATE,
+    ),
+    Fault(
+        "generation: a row's score goes on after its end",
+        f"{FOLDER}/greedy.py",
+        "np.where(lengths[rows] > step, found, 0)",
+        "found",
+        GENERATE,
+    ),
+    Fault(
+        "generation: the rows that stay are those that ended",
+        f"{FOLDER}/greedy.py",
+        "np.flatnonzero(lengths[rows] > step + 1)",
+        "np.flatnonzero(lengths[rows] <= step + 1)",
+        GENERATE,
+    ),
+    Fault(
+        "generation: one-hot, the token before stays set",
+        f"{FOLDER}/decoder.py",
+        "self._x_t.fill(0)",
+        "pass",
+        GENERATE,
+    ),
+    Fault(
+        "generation: prompts of a length go to the rows in front",
+        f"{FOLDER}/prompts.py",
+        "decoder.take(rows, its)",
+        "decoder.take(np.arange(len(rows)), its)",
+        GENERATE,
+    ),
+    Fault(
+        "generation: probabilities are taken for logits",
+        f"{FOLDER}/scales.py",
+        '"softmax": PROBABILITIES,',
+        '"softmax": LOGITS,',
+        ("tests/models/test_models_generate_scales.py",),
+    ),
+    Fault(
+        "generation: temperature multiplies",
+        f"{FOLDER}/sample.py",
+        "/ options.temperature",
+        "* options.temperature",
+        SAMPLE,
+    ),
+    Fault(
+        "generation: top_p leaves the token out that reaches p",
+        f"{FOLDER}/sample.py",
+        "weights[:, 1:][sums[:, :-1] >= top_p * sums[:, -1:]] = 0",
+        "weights[:, 1:][sums[:, 1:] >= top_p * sums[:, -1:]] = 0",
+        SAMPLE,
+    ),
+    Fault(
+        "generation: all rows draw with one generator's numbers",
+        f"{FOLDER}/sample.py",
+        "u[rows, step], options.top_k",
+        "u[np.arange(len(rows)), step], options.top_k",
+        SAMPLE,
+    ),
+    Fault(
+        "streams: reordered rows keep what is constant",
+        "src/everystep/models/stream.py",
+        "(self._sources[changed] != self._sources[came_from]).any()",
+        "False",
+        ROWS,
+    ),
+    Fault(
+        "streams: a fork of rows has the first rows' static inputs",
+        "src/everystep/models/stream.py",
+        "static = {name: array[index] for name, array in self._static.items()}",
+        "static = {name: np.resize(array, (len(self._sources[index]), *array.shape[1:]))"
+        " for name, array in self._static.items()}",
+        ROWS,
+    ),
+    Fault(
+        "streams: used again, one keeps its old static inputs",
+        "src/everystep/models/stream_again.py",
+        "np.copyto(value.array, array)",
+        "pass",
+        ROWS,
+    ),
+    Fault(
+        "attention at a step: masked values count",
+        "src/everystep/layers/bound.py",
+        "partial(np.logical_not, of_value[:, None], unseen)",
+        "partial(unseen.fill, False)",
+        ATTENTION,
+    ),
+]
