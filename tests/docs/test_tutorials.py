@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def printed(cell: Any) -> list[str]:
 
 
 def test_there_are_tutorials() -> None:
-    assert NOTEBOOKS
+    assert {path.stem for path in NOTEBOOKS} >= {"return_sequences_and_states", "encoder_decoder"}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
@@ -48,8 +49,22 @@ def test_a_tutorial_holds_no_trace_of_the_machine_it_ran_on(path: Path) -> None:
         assert place not in path.read_text()
 
 
-def test_the_drawing_is_what_its_script_draws() -> None:
-    drawing = runpy.run_path(str(FOLDER / "draw_lstm_cell.py"))["drawing"]()
-    assert drawing == (FOLDER / "lstm_cell.svg").read_text()
+@pytest.mark.parametrize("name", ["lstm_cell", "encoder_decoder"])
+def test_a_drawing_is_what_its_script_draws(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)  # as of a script that is run from a shell
+    drawing = runpy.run_path(str(FOLDER / f"draw_{name}.py"))["drawing"]()
+    assert drawing == (FOLDER / f"{name}.svg").read_text()
     assert 'role="img"' in drawing
     assert "<title>" in drawing
+
+
+def written(path: Path) -> str:
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_links_lead_to_files(path: Path) -> None:
+    links = set(re.findall(r"\]\(([^)#:]+)\)", written(path)))
+    assert {link for link in links if not (FOLDER / link).exists()} == set()
+    assert links
