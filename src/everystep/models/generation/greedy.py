@@ -15,7 +15,8 @@ Choose = Callable[[Decoder, int, Array], Array]
 
 def most_likely(decoder: Decoder, step: int, rows: Array) -> Array:
     """The token of the largest number in each row, the first of equals."""
-    return decoder.y.argmax(1)
+    tokens: Array = decoder.y.argmax(1)
+    return tokens
 
 
 def one_by_one(decoder: Decoder, options: Options, choose: Choose, with_scores: bool) -> tuple[Array, Array | None]:

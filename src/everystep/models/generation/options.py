@@ -11,7 +11,7 @@ from everystep.errors import DtypeError, OptionError
 from everystep.models.generation.feedback import Feedback
 
 METHODS = ("greedy", "beam", "sample")
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "beam": {"beam_width": 4, "length_penalty": 0.0},
     "sample": {"temperature": 1.0, "top_k": None, "top_p": None, "seed": None},
 }

@@ -26,7 +26,7 @@ def prompts_of(start: Any, feedback: Feedback, rows: int | None) -> list[Array]:
         raise OptionError("start is missing: what the input reads first, a token id or a prompt for each row")
     if isinstance(start, (bool, str, bytes, dict)) or not isinstance(start, (int, np.integer, np.ndarray, list, tuple)):
         _refuse(start)
-    given = start
+    given: Any = start
     if isinstance(start, (int, np.integer)) or (isinstance(start, np.ndarray) and not start.ndim):
         given = [[start]] * (1 if rows is None else rows)
     elif len(start) and all(np.ndim(one) == 0 for one in start):

@@ -67,4 +67,4 @@ def _seeds(seed: Any, B: int) -> list[Any]:
 
 
 def _is_seed(number: Any) -> bool:
-    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and number >= 0
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool) and bool(number >= 0)
