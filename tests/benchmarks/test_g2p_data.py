@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 from g2p.batches import END, START, Pairs, batches_of, letters, pairs, phonemes, steps_of
+from g2p.decoding import said, scores
 from g2p.recipe import Recipe
 from g2p.scores import distance, score
 from g2p.words import LETTERS, PHONEMES, Word, part, read, split
@@ -131,6 +132,32 @@ def test_batches_depend_on_the_seed_and_on_the_epoch_alone() -> None:
 def test_an_answer_ends_where_it_says_so_and_may_be_nonsense() -> None:
     assert phonemes([3, 41, END, 5]) == ("AA", "ZH")
     assert phonemes([START, 0, 3]) == ("?", "?", "AA")
+
+
+class Speller:
+    """Says the letters, as if they were phonemes."""
+
+    def generate(self, static: dict[str, np.ndarray], start: int, end: int, max_length: int, more: int) -> np.ndarray:
+        said = np.full((len(static["source"]), max_length), end)
+        for row, source in zip(said, static["source"], strict=True):
+            spelt = source[source > 0][::-1] + more
+            row[: len(spelt)] = spelt
+        return said
+
+
+def test_each_word_gets_its_own_answer_whatever_batch_it_was_in() -> None:
+    words = drawn_words(30)
+    random.shuffle(words)
+    assert len({len(word.spelling) for word in words}) > 5
+    expected = [tuple(PHONEMES[LETTERS.index(letter)] for letter in word.spelling) for word in words]
+    assert said(Speller(), words, size=7, more=2) == expected
+
+
+def test_words_of_letters_alone_are_scored_apart() -> None:
+    words = [Word(spelling, ((spelling.upper(),),)) for spelling in ("ay", "o'", "b's", "d")]
+    found = scores(words, [("AY",), ("D",), ("D",), ("B",)])
+    assert (found["all"].words, found["all"].word_any) == (4, 75.0)
+    assert (found["letters"].words, found["letters"].word_any) == (2, 50.0)
 
 
 # ---- Scores ----

@@ -90,7 +90,12 @@ def test_the_model_of_the_fewest_wrong_development_words_is_kept(
 def test_a_model_that_has_learnt_says_what_is_counted_as_right() -> None:
     """Teacher forcing counts as wrong what greedy decoding then says wrongly, word by word."""
     every = words(400)
-    test = [*every[-60:], Word("aaaa", ((PHONEMES[0],), (PHONEMES[0],) * 4))]
+    # Of two words that were learnt, one pronunciation is wrong: the first, and the last.
+    learnt = [
+        Word(word.spelling, (*word.pronunciations, (PHONEMES[0],))[::way])
+        for word, way in zip(every[:2], (1, -1), strict=True)
+    ]
+    test = [*every[-60:], *learnt]
     of, unseen = pairs(every[:-60]), pairs(test)
     recipe = replace(RECIPE, units=48, embedding=16, epochs=40, dropout=0.0)
     model = training.compiled(training.built(recipe), recipe, recipe.epochs * steps_of(of, recipe.batch))

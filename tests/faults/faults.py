@@ -10,6 +10,7 @@ from convolution_faults import CONVOLUTION_FAULTS
 from drawn_faults import DRAWN_FAULTS
 from fault import ACTIVATIONS, BACKWARD, ERRORS, FORWARD, KERAS, Fault
 from forecast_faults import FORECAST_FAULTS
+from g2p_faults import G2P_FAULTS
 from generation_faults import GENERATION_FAULTS
 from layer_faults import LAYER_FAULTS
 from legacy_faults import LEGACY_FAULTS
@@ -37,6 +38,7 @@ FAULTS = [
     *LEGACY_FAULTS,
     *CLI_FAULTS,
     *BENCHMARK_FAULTS,
+    *G2P_FAULTS,
     # ---- Forward ----
     Fault(
         "a masked step carries c and forgets h",
