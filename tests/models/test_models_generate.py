@@ -188,6 +188,22 @@ def test_rows_that_ended_leave_the_batch(monkeypatch: pytest.MonkeyPatch) -> Non
     assert most > 2
 
 
+@pytest.mark.parametrize("way", ["greedy", "sample"])
+def test_a_lower_max_length_gives_the_beginning(way: str) -> None:
+    """Also where most rows end with the last token that is made."""
+    rows, few_go_on = 16, False
+    for seed in range(8):
+        model = made(stacked, seed=seed)
+        given: dict[str, Any] = dict(static=static_of(model, rows), start=START, end=END, method=way)
+        given |= dict(seed=5) if way == "sample" else {}
+        tokens = model.generate(**given, max_length=12)
+        for length in range(1, tokens.shape[1] + 1):
+            np.testing.assert_array_equal(model.generate(**given, max_length=length), tokens[:, :length])
+            going = (tokens[:, :length] != END).all(axis=1)
+            few_go_on |= bool((lengths_of(tokens, END) == length).any() and 0 < going.mean() <= 0.5)
+    assert few_go_on
+
+
 def test_the_largest_numbers_come_in_order_the_first_of_equals_first() -> None:
     rng = np.random.default_rng(2)
     for m, count in ((3, 5), (40, 4), (40, beam.FEW), (40, beam.FEW + 1), (5, beam.FEW + 1)):

@@ -46,7 +46,7 @@ def one_by_one(decoder: Decoder, options: Options, choose: Choose, with_scores: 
             lengths[list(ended)] = step + 1
             decoder.check_numbers(np.isin(rows, list(ended)))
             going -= ended
-            if not going:
+            if not going or step + 1 == options.max_length:
                 break
             if 2 * len(going) <= len(rows):
                 stay = np.flatnonzero(lengths[rows] > step + 1)
