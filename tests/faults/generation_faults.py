@@ -54,6 +54,13 @@ GENERATION_FAULTS = [
         GENERATE,
     ),
     Fault(
+        "generation: rows fork after the last token too",
+        f"{FOLDER}/greedy.py",
+        "if not going or step + 1 == options.max_length:",
+        "if not going:",
+        GENERATE,
+    ),
+    Fault(
         "generation: one-hot, the token before stays set",
         f"{FOLDER}/decoder.py",
         "self._x_t.fill(0)",
