@@ -144,7 +144,7 @@ def main() -> None:
         found = sorted({name.split(".")[0] for name in sys.modules} & set(options.without))
         print(f"\nof {', '.join(options.without)} {', '.join(found) or 'none'} was imported")
     if known.exact["greedy"].mean() < ENOUGH:
-        raise SystemExit(f"less than {ENOUGH:.0%} of the unseen days were read exactly")
+        raise SystemExit(f"less than {100 * ENOUGH:.0f} % of the unseen days were read exactly")
 
 
 if __name__ == "__main__":

@@ -122,9 +122,9 @@ def on_dates(model_file: Path, vocabulary_file: Path) -> None:
     patterns = sum(len(dates.patterns(locale)) for locale in dates.LOCALES)
     say(
         f"""No one wrote these dates: Babel makes them by the patterns of the Unicode CLDR, {patterns} patterns of
-        {len(dates.LOCALES)} locales, of all days from {dates.FIRST.year} to {dates.LAST.year}. The model reads a locale's
-        token and the characters of a string, and writes the day in ISO 8601. It reads each of {len(strings):,} strings
-        once, such as"""
+        {len(dates.LOCALES)} locales, of all days from {dates.FIRST.year} to {dates.LAST.year}. The model reads a
+        locale's token and the characters of a string, and writes the day in ISO 8601. In training it reads each of
+        {len(strings):,} strings once, such as"""
     )
     for locale in ("de", "en_US", "ja"):
         one = next(one for one in strings if one.locale == locale)
@@ -146,8 +146,8 @@ def decoded(model_file: Path, vocabulary_file: Path) -> None:
     say(
         f"""Keras saved the graph that was trained: {model_file.stat().st_size:,} bytes; no second model was built to
         decode. A fresh process, in which importing keras, jax, torch or tensorflow is an error, opens it, runs the
-        encoder once and feeds the decoder what it wrote: the likeliest character, which is greedy, or the four likeliest
-        strings so far, a beam."""
+        encoder once and feeds the decoder what it wrote: the likeliest character, which is greedy, or the four
+        likeliest strings so far, a beam."""
     )
     command = [sys.executable, str(HERE / "dates_decode.py"), str(model_file), str(vocabulary_file)]
     command += ["--picture", str(ATTENTION), "--without", "keras", "jax", "torch", "tensorflow"]
