@@ -38,6 +38,7 @@ help:
 	@echo "make scaling  time and memory against T, B, H and threads (BENCH_ARGS=... goes to benchmarks/scaling.py)"
 	@echo "make fit-bench time a step of Keras's fit, here and in stock Keras (BENCH_ARGS=... goes to benchmarks/fit.py)"
 	@echo "make g2p      train a paper's grapheme-to-phoneme model and write its table; hours (G2P_ARGS=... to benchmarks/g2p)"
+	@echo "make generate-bench count tokens a second, beside others' loops (BENCH_ARGS=... goes to benchmarks/generate.py)"
 	@echo "make lock     choose newer versions of everything that make installs"
 	@echo "make clean    remove everything that make has made"
 
@@ -114,6 +115,9 @@ fit-bench: $(INSTALLED) $(PEERS)
 # What it trains is kept in build/g2p, and gone on from.
 g2p: $(INSTALLED) .venv-bench/.packages
 	@PYTHONPATH=benchmarks $(BIN)/python -m g2p $(G2P_ARGS)
+
+generate-bench: $(INSTALLED) .venv-bench/.packages
+	@$(BIN)/python benchmarks/generate.py $(BENCH_ARGS)
 
 lock: $(PACKAGES)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/lock.sh
