@@ -21,7 +21,7 @@ BUILD_TOOLS := build/tools/.complete
 PEERS := .venv-bench/.packages .venv-bench-tensorflow/.packages
 
 help:
-	@echo "make demo     run the main job: the tutorial's four cases, then a weather forecaster"
+	@echo "make demo     run the main job: the tutorial's four cases, a weather forecaster, a reader of dates"
 	@echo "make test     run the tests of the engine and of the package (TEST_ARGS=... goes to pytest)"
 	@echo "make parity   draw models until each option was compared with Keras 20 times; the counts go to docs/parity.md"
 	@echo "make faults   plant faults in a copy of the tree and check that the tests fail"
