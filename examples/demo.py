@@ -1,4 +1,4 @@
-"""The main job from end to end: what `make demo` runs, in under three minutes.
+"""The main job from end to end: what `make demo` runs, in under four minutes.
 
 1. A tutorial's four models on `return_sequences` and `return_state`, on NumPy alone, each explained in words.
 2. The same code on Keras: the same bits.
