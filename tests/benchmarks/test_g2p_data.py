@@ -181,12 +181,14 @@ def test_errors_are_counted_against_the_first_and_against_the_nearest_pronunciat
         Word("either", (("IY", "DH", "ER"), ("AY", "DH", "ER"))),
         Word("a", (("AH",), ("EY",))),
         Word("cat", (("K", "AE", "T"),)),
+        Word("tie", (("AA", "N", "D"), ("AO", "N"))),
         Word("on", (("AA", "N", "D"), ("AO", "N"))),
     ]
-    said = [("AY", "DH", "ER"), ("AH",), ("K", "T", "T", "S"), ("AA", "N")]
+    said = [("AY", "DH", "ER"), ("AH",), ("K", "T", "T", "S"), ("AA", "N"), ("AO", "N")]
     found = score(words, said)
-    # First: 1 of 3, 0 of 1, 2 of 3, 1 of 3 phonemes. Nearest: 0 of 3, 0 of 1, 2 of 3, 1 of 3 (a tie: the earlier).
-    assert found == (4, 75.0, pytest.approx(100 * 4 / 10), 50.0, pytest.approx(100 * 3 / 10))
+    # First: 1 of 3, 0 of 1, 2 of 3, 1 of 3, 2 of 3 phonemes. Nearest: 0 of 3, 0 of 1, 2 of 3, 1 of 3, since the earlier
+    # is taken of a tie, 0 of 2.
+    assert found == (5, 80.0, pytest.approx(100 * 6 / 13), 40.0, pytest.approx(100 * 3 / 12))
 
 
 def test_each_word_needs_an_answer() -> None:
