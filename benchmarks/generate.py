@@ -45,7 +45,7 @@ class Decoder(Worker):
         python = ROOT / VENVS.get(peer, ".venv") / "bin" / "python"
         self.process = subprocess.Popen(
             [python, HERE / "decoder.py", peer, *map(str, cpus)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+            text=True, env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
         )  # fmt: skip
         self.versions = self._answer()
 
@@ -194,7 +194,7 @@ def main() -> None:
     report.warn_if_busy()
     effort = argparse.Namespace(rounds=2, seconds=0.03, trial=0.02)
     if not arguments.quick:
-        effort = argparse.Namespace(rounds=7, seconds=0.1, trial=0.06)
+        effort = argparse.Namespace(rounds=5, seconds=0.08, trial=0.04)
     os.environ["KERAS_BACKEND"] = "jax"
     cpus = sorted(os.sched_getaffinity(0))
     cases = [(model, batch, method) for model in decoding.MODELS for batch in BATCHES for method in METHODS]

@@ -9,38 +9,38 @@ import numpy as np
 from decoding import MOST, START, Decoding, W, best
 
 from decoders.keras_halves import versions
-from decoders.keras_step import MODES, Halves, compiled
+from decoders.keras_step import Halves
 
-__all__ = ["MODES", "prepare", "versions"]
+__all__ = ["prepare", "versions"]
 
 
 def prepare(d: Decoding) -> Callable[[], np.ndarray]:
-    both, source = Halves(d), d.source
+    both, source = Halves(d, unroll=False), d.source
 
-    def greedy(weights: Any, source: Any) -> Any:
+    def greedy(source: Any) -> Any:
         def step(last: Any, _: None) -> Any:
-            tokens, states = both.greedy(weights, *last)
+            tokens, states = both.greedy(*last)
             return (tokens, states), tokens
 
-        start = jnp.full(d.batch, START), both.encode(weights, source)
+        start = jnp.full(d.batch, START), both.encode(source)
         return jax.lax.scan(step, start, length=MOST)[1]
 
-    def beam(weights: Any, source: Any) -> Any:
+    def beam(source: Any) -> Any:
         def step(last: Any, _: None) -> Any:
-            *following, parents = both.beam(weights, *last)
+            *following, parents = both.beam(*last)
             return tuple(following), (parents, following[1])
 
-        first = both.widen(weights, both.encode(weights, source))
+        first = both.widen(both.encode(source))
         _, (parents, tokens) = jax.lax.scan(step, first, length=MOST - 1)
         return jnp.concatenate([jnp.zeros((1, d.batch, W), parents.dtype), parents]), jnp.concatenate(
             [first[1][None], tokens]
         )
 
     if d.method == "greedy":
-        whole = compiled(greedy, both.weights, d.mode)
+        whole = jax.jit(greedy)
         return lambda: np.asarray(whole(source)).T
 
-    search = compiled(beam, both.weights, d.mode)
+    search = jax.jit(beam)
 
     def call() -> np.ndarray:
         parents, tokens = map(np.asarray, search(source))
