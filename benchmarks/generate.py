@@ -123,6 +123,8 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     for model in dict.fromkeys(row["model"] for row in rows):
         lines += ["", *table([row for row in rows if row["model"] == model], model, d["L"])]
+    if missed(rows):
+        lines += ["", "Goals that were not reached:", "", *(f"- {line}" for line in missed(rows))]
     lines += [
         "",
         "*All steps under one jit* is no step loop: its number of steps is compiled in, and it does not look for the "
@@ -213,7 +215,6 @@ def main() -> None:
     shape = dict(S=decoding.S, L=decoding.MOST, V=decoding.V, E=decoding.EMBEDDING, H=decoding.H, W=decoding.W)
     found |= dict(shape=shape, rows=rows)
     print(markdown(found))
-    print("\n".join(["Goals that were not reached:", *missed(rows)]) if missed(rows) else "All goals were reached.")
     if not arguments.quick:
         report.write("generate", found, markdown(found))
 
