@@ -1,7 +1,7 @@
 """Keras on JAX: the encoder under jit, and a step of the decoder under jit, which returns its tokens and its states.
 
-The weights are constants of what is compiled, and the decoder's LSTM is unrolled: as arguments, or as a loop of one
-step, it took longer at batch 1, and within 3 % of that at batch 64.
+The weights are constants of what is compiled, and the decoder's LSTM is unrolled: of that, of weights as arguments and
+of a loop of one step, it was the fastest, greedy, but for 4 % with attention at batch 64.
 """
 
 from collections.abc import Callable
