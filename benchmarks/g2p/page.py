@@ -71,12 +71,13 @@ def table(found: dict[str, Any]) -> list[str]:
 
 def learning(name: str, one: dict[str, Any]) -> list[str]:
     recipe, history = one["recipe"], one["history"]
+    so_far = f"**So far {len(history)}** of " if len(history) < recipe["epochs"] else ""
     lines = [
         "",
         f"## {TITLES[name]}: training",
         "",
-        f"{recipe['epochs']} epochs in batches of {recipe['batch']}; embeddings of {recipe['embedding']}; Adam, at "
-        f"{recipe['learning_rate']:g} at most, gradients clipped to {recipe['clip']:g}; dropout {recipe['dropout']:g}. "
+        f"{so_far}{recipe['epochs']} epochs in batches of {recipe['batch']}; embeddings of {recipe['embedding']}; "
+        f"Adam, at {recipe['learning_rate']:g} at most, gradients clipped to {recipe['clip']:g}; dropout {recipe['dropout']:g}. "
         f"Taken: epoch {one['best']}. *Wrong* is of development words, against any pronunciation. The time is that of "
         "the clock: how long it takes where nothing else runs is told by its least.",
         "",

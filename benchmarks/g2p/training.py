@@ -153,11 +153,3 @@ def read_history(folder: Path) -> dict[str, Any]:
 def best(history: list[dict[str, Any]]) -> dict[str, Any]:
     """The epoch with the fewest development words wrong; of several, the one of the least loss."""
     return min(history, key=lambda one: (one["word_any"], one["loss"]))
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a training has come to its end there."""
-    if not (folder / HISTORY).exists():
-        return False
-    found = read_history(folder)
-    return len(found["history"]) == int(found["recipe"]["epochs"])
