@@ -22,6 +22,7 @@ _NAMES = {
     "load_model": "everystep.saved.load",
     "register": "everystep.layers.registered",
     "explain": "everystep.states.explain",
+    "trace": "everystep.states.trace",
     "engine_info": "everystep.engine",
     "set_num_threads": "everystep.engine",
 }
@@ -42,6 +43,7 @@ __all__ = [
     "seq2seq",
     "set_num_threads",
     "to_torch",
+    "trace",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from everystep import engine
 from everystep.engine import Array
+from everystep.layers.watching import WATCHER
 
 
 class Found(NamedTuple):
@@ -36,6 +37,9 @@ Calls = Generator[dict[str, Any], engine.Outputs, Found]  # yields calls of engi
 
 def run_together(*runs: Calls) -> list[Found]:
     """What several runs find; the first engine call of each goes together with that of the others, then the second."""
+    watcher = WATCHER.get()
+    if watcher is not None:
+        runs = tuple(watcher.runs(runs))
     found: dict[Calls, Found] = {}
     calls = {run: next(run) for run in runs}
     while calls:
@@ -48,3 +52,23 @@ def run_together(*runs: Calls) -> list[Found]:
                 found[run] = end.value
                 del calls[run]
     return [found[run] for run in runs]
+
+
+def whole(call: dict[str, Any], gates: bool = True) -> dict[str, Any]:
+    """A call of engine.run that returns every step besides: h, c where there is one, and the gates if asked for."""
+    with_c = "c" in call["packed"].cell.states
+    return {**call, "sequences": True, "cells": with_c, "gates": gates or call["gates"]}
+
+
+def part(outputs: engine.Outputs, call: dict[str, Any]) -> engine.Outputs:
+    """Of what `whole(call)` returned, what the call itself returns, to the bit."""
+    return outputs._replace(
+        h=outputs.h if call["sequences"] else outputs.states[0],
+        cells=outputs.cells if call["cells"] else None,
+        gates=outputs.gates if call["gates"] else None,
+    )
+
+
+def run_whole(call: dict[str, Any], gates: bool = True) -> engine.Outputs:
+    """What `whole(call)` returns."""
+    return engine.run(**whole(call, gates))

@@ -6,7 +6,7 @@ the outputs, the farthest first; among equals, as a search from the outputs back
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from everystep.errors import GraphError
@@ -14,6 +14,7 @@ from everystep.layers.base import Layer, State
 from everystep.layers.operation import Operation
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Node, Tensor
+from everystep.layers.watching import WATCHER
 from everystep.models.tensor_masks import TensorMasks
 
 
@@ -94,6 +95,7 @@ class Graph:
         found = {id(tensor): value for tensor, value in zip(self.inputs, arrays, strict=True)}
         their_masks = TensorMasks(self.inputs, masks)
         after: dict[int, State] = {}
+        watcher = WATCHER.get()
 
         for place, node, bound in self._calls:
             operation = node.operation.in_call(node)
@@ -101,7 +103,11 @@ class Graph:
                 mask = map_leaves(their_masks.of, bound[operation.call_arguments[0]])
                 call = {f"{name}_mask": their_masks.of(bound.get(name)) for name in operation.mask_arguments}
                 call |= {name: _filled(found, given) for name, given in bound.items() if given is not None}
-                outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
+                if watcher is None:
+                    outputs, its_masks, state = operation.advance(verb, states.get(place), mask, call)
+                else:
+                    made = partial(operation.advance, verb, states.get(place), mask)
+                    outputs, its_masks, state = watcher.call(operation, operation.name, made, call)
                 after[place] = state
             else:
                 outputs, _ = getattr(operation, verb)(*_filled(found, node.args), **_filled(found, node.kwargs))

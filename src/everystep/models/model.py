@@ -27,6 +27,7 @@ from everystep.models.summary import summary_text
 
 if TYPE_CHECKING:
     from everystep.models.stream import Stream
+    from everystep.states.trace import Trace
 
 
 class Model(Composite):
@@ -292,6 +293,28 @@ class Model(Composite):
 
         return forecast(self, x, steps, feedback, future, static)
 
+    def trace(
+        self, x: Any, batch_size: int | None = None, chunk: int | None = None, static: Sequence[str] = ()
+    ) -> Trace:
+        """h, c, gates and masks of every recurrent layer, for every row and step, and the weights of attention.
+
+        They are computed when they are asked for: see `everystep.states.trace`, which has all names, and
+        docs/traces.md. The layers compute what they do in `predict`, to the bit.
+
+        Args:
+            x: as of `predict`. Without batch_size and chunk it is copied where need be, so that it may change later.
+            batch_size: how many rows to run at once, to bound the memory; None is all.
+            chunk: how many steps to run at once, with the states carried on from chunk to chunk; None is all. For
+                models that can be streamed.
+            static: with chunk, the names of inputs that are not cut.
+
+        Raises:
+            ShapeError, DtypeError, OptionError: an argument does not fit. UnsupportedError: the model has no layer
+            with states, or cannot go on from chunk to chunk, for a reason that is named.
+        """
+        trace: Trace = importlib.import_module("everystep.states.trace").of_model(self, x, batch_size, chunk, static)
+        return trace
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = self.bind(args, kwargs)
         if any(isinstance(leaf, Tensor) for leaf in flatten(list(call.values()))):
@@ -300,6 +323,24 @@ class Model(Composite):
 
     def _predicted(self, x: Any, mask: Any, batch_size: int | None, progress: bool = False) -> Any:
         """The outputs for what `predict` takes, with masks of the inputs if they are given."""
+        arrays, masks, lengths, steps = self._prepared(x, mask)
+        rows = len(arrays[0])
+        size = max(1, rows) if batch_size is None else batch_size
+        parts = []
+        with progress_bar(progress, rows) as bar:
+            for start in range(0, max(1, rows), size):
+                some = slice(start, start + size)
+                its_masks = [None if one is None else one[some] for one in masks]
+                parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
+                bar.update(len(arrays[0][some]))
+        outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
+        if any(its is not None for its in lengths):
+            outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths, steps)
+        return self._packed(outputs)
+
+    def _prepared(self, x: Any, mask: Any = None) -> tuple[list[Array], list[Any], list[Array | None], list[Any]]:
+        """For each input an array, its mask or None, and the lengths of its sequences if it is ragged; and which
+        steps the outputs have then, for `ragged.cut`."""
         arrays, lengths = self._standardized(x)
         masks = [None] * len(arrays) if mask is None else flatten(mask)
         if len(masks) != len(arrays):
@@ -311,19 +352,7 @@ class Model(Composite):
                 masks[k] = ragged.own_steps(array, its, masks[k], f"input {self.inputs[k].name!r}")
         is_ragged = any(its is not None for its in lengths)
         steps = ragged.steps_of_outputs(self.graph, ragged.sources(arrays, lengths)) if is_ragged else []
-        rows = len(arrays[0])
-        size = max(1, rows) if batch_size is None else batch_size
-        parts = []
-        with progress_bar(progress, rows) as bar:
-            for start in range(0, max(1, rows), size):
-                some = slice(start, start + size)
-                its_masks = [None if one is None else one[some] for one in masks]
-                parts.append(self.graph.run([array[some] for array in arrays], its_masks, {})[:2])
-                bar.update(len(arrays[0][some]))
-        outputs, their_masks = parts[0] if len(parts) == 1 else _joined(parts)
-        if is_ragged:
-            outputs = ragged.cut(self.graph, arrays, outputs, their_masks, lengths, steps)
-        return self._packed(outputs)
+        return arrays, masks, lengths, steps
 
     def _standardized(self, x: Any) -> tuple[list[Array], list[Array | None]]:
         return standardize(x, self.input_structure, self.name, self.graph)

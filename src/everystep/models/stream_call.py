@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from everystep.layers.operation import Operation
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten, map_leaves
 from everystep.layers.tensor import Array
+from everystep.layers.watching import WATCHER
 from everystep.models.stream_clock import Clock
 
 
@@ -104,7 +106,12 @@ class Call:
             if self.held and verb == "run" and not inputs[0].shape[1]:  # there is no newer step to take
                 return [held.now for held in self.held], ()
             return [getattr(self.operation, verb)(*inputs)[0]], ()
-        outputs, state = getattr(self.operation, verb)(inputs, state, **options)
+        watcher = WATCHER.get()
+        if watcher is None:
+            outputs, state = getattr(self.operation, verb)(inputs, state, **options)
+        else:
+            made = partial(_made, getattr(self.operation, verb), inputs, state)
+            outputs, state = watcher.call(self.operation, self.name, made, options)
         return flatten(outputs), state
 
     def run_masks(self, read: Callable[[Value], Array], count: int) -> list[Any]:
@@ -163,3 +170,7 @@ def values_in(structure: Any) -> list[Value]:
 def filled(read: Callable[[Value], Array], structure: Any) -> Any:
     """The structure with numbers in the place of each value."""
     return map_leaves(lambda leaf: read(leaf) if isinstance(leaf, Value) else leaf, structure)
+
+
+def _made(run: Callable[..., Any], inputs: Any, state: State, options: dict[str, Any]) -> Any:
+    return run(inputs, state, **options)
