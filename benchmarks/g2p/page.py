@@ -78,8 +78,8 @@ def learning(name: str, one: dict[str, Any]) -> list[str]:
         "",
         f"{so_far}{recipe['epochs']} epochs in batches of {recipe['batch']}; embeddings of {recipe['embedding']}; "
         f"Adam, at {recipe['learning_rate']:g} at most, gradients clipped to {recipe['clip']:g}; dropout "
-        f"{recipe['dropout']:g}. Taken: epoch {one['best']}. *Wrong* is of development words, against any pronunciation. The time is that of "
-        "the clock; where other programs ran meanwhile, it is longer than an epoch needs.",
+        f"{recipe['dropout']:g}. Taken: epoch {one['best']}. *Wrong* is of development words, against any "
+        "pronunciation. The time is that of the clock; beside other programs, it is longer than need be.",
         "",
         "| epoch | loss | loss, development | wrong | time |",
         "|--:|--:|--:|--:|--:|",
