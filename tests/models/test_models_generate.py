@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,8 +27,10 @@ from generators import (
 from topologies import Names, random_weights
 
 import everystep
-from everystep.models.generation import beam
+from everystep.models import Stream
+from everystep.models.generation import beam, spares
 from everystep.models.generation.decoder import Decoder
+from everystep.models.generation.spares import Spares
 
 B, START, END = 5, 1, 2
 CLOSE = 1e-9  # sums of a few logarithms of float64 numbers of models with sums of some ten products
@@ -305,11 +309,106 @@ def test_each_call_begins_anew() -> None:
                         np.testing.assert_array_equal(a, b)
 
 
-def test_models_that_generate_are_copied_and_pickled() -> None:
+def test_what_is_held_before_the_first_step_is_of_this_calls_static_inputs() -> None:
+    """After pooling there is no step of the first token alone: what comes then is the decoder's start."""
+    k = Names(everystep)
+    source, ids = k.Input((4,), name="source"), k.Input((None,), dtype="int32", name="ids")
+    pooled = k.MaxPooling1D(2)(k.Embedding(V, 4)(ids))[:, :, :2]
+    model = k.Model([source, ids], k.Dense(V)(k.GRU(4)(pooled, initial_state=source)))
+    for seed in range(3):
+        static = np.random.default_rng(seed).normal(size=(B, 4))
+        found = model.generate(static, START, max_length=1, return_scores=True)
+        anew = copy.deepcopy(model).generate(static, START, max_length=1, return_scores=True)
+        for a, b in zip(found, anew, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("topology", [stacked, luong], ids=lambda topology: topology.__name__)
+def test_the_static_inputs_are_read_once(topology: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are of other lengths than in the call before."""
+    model, runs = made(topology), list[int]()
+    encoder = next(layer for layer in model.layers if layer.name.startswith("encoder"))
+    run = encoder.run
+    monkeypatch.setattr(encoder, "run", lambda *args, **options: (runs.append(1), run(*args, **options))[1])
+    static = static_of(model, B)
+    model.generate(static, START, max_length=1)  # which tries, besides, which input can be fed
+    for given in (static, static, static[:, :3], np.concatenate([static, static], axis=1)):
+        runs.clear()
+        model.generate(given, START, END, max_length=6, method="beam")
+        assert len(runs) == 1
+
+
+def test_the_stream_of_all_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where rows leave again and again, and more streams were used than are kept."""
+    rows, opened, used = 64, list[int](), list[int]()
+    init, noted = Stream.__init__, Spares._noted
+    monkeypatch.setattr(Stream, "__init__", lambda self, m, B, *args: (opened.append(B), init(self, m, B, *args))[1])
+    monkeypatch.setattr(Spares, "_noted", lambda self, s: (used.append(s.batch_size), noted(self, s))[1])
+    most = 0
+    for seed in range(8):
+        model = made(stacked, seed=seed)
+        static = static_of(model, rows)
+        for call in range(3):
+            opened.clear()
+            used.clear()
+            model.generate(static, START, END, max_length=40, method="sample", seed=seed)
+            assert (rows in opened) == (call == 0)
+            assert len(model.graph.kept["spare streams"]) == min(spares.KEPT, len(used))
+            most = max(most, len(used))
+    assert most > spares.KEPT
+
+
+def test_a_kept_stream_goes_to_one_thread() -> None:
+    """Though another found it at the same time: here, between a look at it and taking it."""
+    model = made(language)
+    model.generate(start=START, max_length=1)
+    mine, others = Spares(model, "ids"), Spares(model, "ids")
+    ((name, stream),) = mine._kept
+    taken = list[Any]()
+
+    class Looked:
+        @property
+        def batch_size(self) -> int:
+            if not taken:
+                taken.append(None)
+                taken[0] = others._taken(1)
+            return stream.batch_size
+
+    mine._kept[:] = [(name, Looked())]
+    assert mine._taken(1) is None
+    assert isinstance(taken[0], Looked)
+    assert mine._kept == []
+
+
+def test_models_that_generate_are_copied_pickled_and_saved(tmp_path: Path) -> None:
+    """Without the streams that they keep."""
     model = made(embedded)
     static = static_of(model, B)
+    size = len(pickle.dumps(model))
     tokens = model.generate(static, START, max_length=4)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).generate(static, START, max_length=4), tokens)
+    assert len(pickle.dumps(model)) == size
+    model.save(tmp_path / "model.keras")
+    for other in (
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        everystep.load_model(tmp_path / "model.keras"),
+    ):
+        np.testing.assert_array_equal(other.generate(static, START, max_length=4), tokens)
+
+
+def test_a_call_that_is_broken_off_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made(embedded)
+    static = static_of(model, B)
+    expected = [model.generate(static, START, END, max_length=9, **way) for way in WAYS.values()]
+    step = Decoder.step
+    for way, tokens in zip(WAYS.values(), expected, strict=True):
+        for last in range(3):
+            steps = iter(range(last))
+            with monkeypatch.context() as patch:
+                patch.setattr(Decoder, "step", lambda *args, left=steps: (next(left), step(*args)))
+                with pytest.raises(StopIteration):
+                    model.generate(static, START, END, max_length=9, **way)
+            np.testing.assert_array_equal(model.generate(static, START, END, max_length=9, **way), tokens)
 
 
 def test_threads_may_generate_at_once() -> None:

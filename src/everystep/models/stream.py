@@ -215,7 +215,7 @@ class Stream:
                 raise OptionError("a stream has one row or more; fork was given none")
         static = {name: array[index] for name, array in self._static.items()}
         B = self.batch_size if rows is None else len(index)
-        other = Stream(self.model, B, static, self._plan.constants(index))
+        other = Stream(self.model, B, static, self._plan.constants(lambda value: value.array[index]))
         for mine, its in zip(self._states.values(), other._states.values(), strict=True):
             np.copyto(its.now, mine.now[index])
         other.steps, other._sources = self.steps, self._sources[index]

@@ -16,7 +16,7 @@ from everystep.models.stream import Stream
 
 def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     """A stream of the model at its beginning, with these static inputs, of as many rows: this one, or a new one where
-    what it reads of them has other shapes.
+    what it reads of them has other shapes, or an output that is held before the first step may follow from them.
 
     Raises:
         UnsupportedError: the model has other weights now. ShapeError, DtypeError: static does not fit.
@@ -25,11 +25,11 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     given = stream._fitted_static(static)
     plan = stream._plan
     known = plan.recomputed(given)
-    new = [known[value] for value in plan.read]
-    if any(value.array.shape != array.shape for value, array in zip(plan.read, new, strict=True)):
-        return Stream(stream.model, stream.batch_size, static)
-    for value, array in zip(plan.read, new, strict=True):
-        np.copyto(value.array, array)
+    fits = all(value.array.shape == known[value].shape for value in plan.read)
+    if not fits or (given and any(call.held for call in plan.calls)):
+        return Stream(stream.model, stream.batch_size, static, plan.constants(known.__getitem__))
+    for value in plan.read:
+        np.copyto(value.array, known[value])
     stream._static = given
     stream._sources = np.arange(stream.batch_size) if given else np.zeros(stream.batch_size, np.intp)
     stream._fingerprint = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -181,13 +181,10 @@ class Plan:
             found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
         return found
 
-    def constants(self, rows: Any = slice(None)) -> Constants:
-        """What the constant calls returned, of these rows; every operation computes each row by itself."""
+    def constants(self, read: Callable[[Value], Array]) -> Constants:
+        """What the constant calls returned, for another plan; `read` gives the numbers of a value."""
         return [
-            (
-                [value.array[rows] for value in call.outputs],
-                [None if mask is None else mask.array[rows] for mask in call.masks],
-            )
+            ([read(value) for value in call.outputs], [None if mask is None else read(mask) for mask in call.masks])
             for call in self._constant_calls
         ]
 

@@ -51,7 +51,8 @@ class Spares:
         return self._noted(stream.fork(rows))
 
     def give_back(self) -> None:
-        self._kept += [(self.input, stream) for stream in self._used]
+        """Keeps the streams that were used first, as of so many rows the next call begins."""
+        self._kept += [(self.input, stream) for stream in reversed(self._used)]
         del self._kept[:-KEPT]
 
     def _noted(self, stream: Stream) -> Stream:
@@ -59,8 +60,13 @@ class Spares:
         return stream
 
     def _taken(self, rows: int) -> Stream | None:
-        for place, (name, stream) in enumerate(self._kept):
+        """A stream of so many rows, which is this call's from now on; None: there is none."""
+        for one in self._kept[::-1]:
+            name, stream = one
             if name == self.input and stream.batch_size == rows:
-                del self._kept[place]
+                try:
+                    self._kept.remove(one)  # at once: of two threads that found it one goes on
+                except ValueError:
+                    continue
                 return stream
         return None
