@@ -84,8 +84,8 @@ GENERATION_FAULTS = [
     Fault(
         "generation: temperature multiplies",
         f"{FOLDER}/sample.py",
-        "/ options.temperature",
-        "* options.temperature",
+        "/ temperature\n",
+        "* temperature\n",
         SAMPLE,
     ),
     Fault(
@@ -98,9 +98,37 @@ GENERATION_FAULTS = [
     Fault(
         "generation: all rows draw with one generator's numbers",
         f"{FOLDER}/sample.py",
-        "u[rows, step], options.top_k",
-        "u[np.arange(len(rows)), step], options.top_k",
+        "u[rows, step % AT_ONCE]",
+        "u[np.arange(len(rows)), step % AT_ONCE]",
         SAMPLE,
+    ),
+    Fault(
+        "generation: each block of a row's numbers is the first",
+        f"{FOLDER}/sample.py",
+        "generator.random(AT_ONCE) for generator",
+        "__import__('copy').deepcopy(generator).random(AT_ONCE) for generator",
+        SAMPLE,
+    ),
+    Fault(
+        "generation: the streams of the fewest rows are kept",
+        f"{FOLDER}/spares.py",
+        "for stream in reversed(self._used)",
+        "for stream in self._used",
+        GENERATE,
+    ),
+    Fault(
+        "generation: two threads go on with one stream",
+        f"{FOLDER}/spares.py",
+        "                    continue",
+        "                    pass",
+        GENERATE,
+    ),
+    Fault(
+        "streams: what is held before the first step stays",
+        "src/everystep/models/stream_again.py",
+        " or (given and any(call.held for call in plan.calls))",
+        "",
+        GENERATE,
     ),
     Fault(
         "streams: reordered rows keep what is constant",
@@ -120,7 +148,7 @@ GENERATION_FAULTS = [
     Fault(
         "streams: used again, one keeps its old static inputs",
         "src/everystep/models/stream_again.py",
-        "np.copyto(value.array, array)",
+        "np.copyto(value.array, known[value])",
         "pass",
         ROWS,
     ),

@@ -57,6 +57,13 @@ def made(topology: Any) -> Any:
         (dict(method="sample", top_p=1.5), OptionError, "top_p must be a number above 0, up to 1; got 1.5"),
         (dict(temperature=0.5), OptionError, "temperature: of method='sample', and method is 'greedy'; leave it out"),
         (dict(seed=0), OptionError, "seed: of method='sample', and method is 'greedy'"),
+        (dict(seed=np.array([1, 2, 3])), OptionError, "seed: of method='sample', and method is 'greedy'"),
+        (dict(method="beam", length_penalty=900.0), OptionError, r"length_penalty: 3\*\*900, of max_length, is beyond"),
+        (
+            dict(method="beam", length_penalty=-900.0),
+            OptionError,
+            r"length_penalty: 3\*\*-900, of max_length, is beyond",
+        ),
         (
             dict(method="beam", top_k=2, top_p=0.5),
             OptionError,
@@ -90,7 +97,9 @@ def made(topology: Any) -> Any:
             OptionError,
             rf"start\[2\]: input 'target' takes ids from 0 to {V - 1}; got {V}",
         ),
-        (dict(start=-1), OptionError, r"start\[0\]: input 'target' takes ids from 0 to 4; got -1"),
+        (dict(start=-1), OptionError, r"start: input 'target' takes ids from 0 to 4; got -1"),
+        (dict(static=SOURCE[:0], start=V), OptionError, rf"start: input 'target' takes ids from 0 to 4; got {V}"),
+        (dict(start=[[[1], [1, 2]], [1], [1]]), ShapeError, r"start\[0\] must be a .* got \[\[1\], \[1, 2\]\]"),
         (
             dict(static=None),
             OptionError,
@@ -99,8 +108,14 @@ def made(topology: Any) -> Any:
         (dict(static={}), OptionError, "static must hold all but the one that is fed with tokens. Got none"),
         (dict(static={"sauce": SOURCE}), OptionError, "static must hold all but the one .* Got 'sauce'"),
         (dict(static={"source": SOURCE, "target": SOURCE}), OptionError, "Got 'source', 'target'"),
-        (dict(static=[SOURCE, SOURCE]), OptionError, "static must hold 'source', in a list or a dictionary; got 2"),
-        (dict(static=7), OptionError, "static must hold 'source', in a list or a dictionary; got int"),
+        (
+            dict(static=[SOURCE, SOURCE]),
+            OptionError,
+            "static must be an array, .* for 'source', .*; got a list of ndarray, ndarray",
+        ),
+        (dict(static=SOURCE.tolist()), OptionError, "static must be an array, .*; got a list of list, list, list"),
+        (dict(static=[]), OptionError, "static must be an array, .* got a list of nothing"),
+        (dict(static=7), OptionError, "static must be .* 'source', or a dictionary by name; got int"),
         (dict(static=np.ones((3, 4, 2))), ShapeError, "input 'source' takes an array of shape"),
         (dict(static=SOURCE + V), OptionError, r"layer 'words' has ids from 0 to 4"),
         (dict(feed="target"), OptionError, r"feed must be \{input's name: output's name\}, one pair; got 'target'"),
@@ -184,6 +199,12 @@ def narrow() -> Model:
     return Model(ids, Dense(V)(LSTM(4, return_sequences=True)(Embedding(V - 1, 3)(ids))))
 
 
+def small_ids() -> Model:
+    """As many ids as the dtype of the input holds, and a token more."""
+    ids = Input((None,), dtype="uint8", name="ids")
+    return Model(ids, Dense(257)(LSTM(4, return_sequences=True)(Embedding(257, 3)(ids))))
+
+
 def of_numbers() -> Model:
     x = Input((None, 3), name="x")
     return Model(x, Dense(V)(LSTM(4, return_sequences=True)(x)))
@@ -224,6 +245,7 @@ GRAPHS: dict[str, tuple[Any, str]] = {
         "goes along axis 1, and not along the",
     ),
     "narrow": (narrow, rf"the input's Embedding has ids from 0 to {V - 2}, and the output tokens to {V - 1}"),
+    "small ids": (small_ids, "the input's uint8 holds ids from 0 to 255, and the output tokens to 256"),
     "numbers": (of_numbers, rf"the input is of shape \(None, None, 3\), which is not one-hot of V = {V}"),
     "no embedding": (no_embedding, r"the input, float32 of shape \(None, None\), takes no tokens: neither ids"),
     "four axes": (
@@ -275,5 +297,7 @@ def test_several_pairs_must_be_named() -> None:
     for _ in range(2):
         with pytest.raises(OptionError, match=message):
             model.generate(start=1, max_length=2)
-    found = [model.generate(start=1, max_length=9, feed={"ids": name}) for name in ("one", "two")]
-    assert not np.array_equal(*found)
+    one, two = (
+        model.generate(start=1, max_length=9, feed={"ids": name}, return_scores=True) for name in ("one", "two")
+    )
+    assert one[1] != two[1]

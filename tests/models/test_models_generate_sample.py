@@ -11,6 +11,7 @@ from topologies import Names, random_weights
 
 import everystep
 from everystep.errors import OptionError
+from everystep.models.generation import sample
 from everystep.models.generation.sample import draw
 
 START, END, ROWS = 1, 2, 20_000
@@ -133,6 +134,16 @@ def test_draws_at_the_edges() -> None:
     equal = np.zeros((1, 6))
     assert {int(draw(equal, np.array([u]), top_k=2)[0]) for u in np.linspace(0, below_one, 50)} == {0, 1}
     assert draw(np.array([[-1e300, 0.0]]), np.array([below_one])).tolist() == [1]
+    assert draw(np.array([[-3.0, -2.0]]), np.array([0.0]), temperature=1e-320).tolist() == [1]
+
+
+def test_a_row_draws_its_generators_numbers_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many there are: they are made some at a time."""
+    found, length = list[np.ndarray](), 2 * sample.AT_ONCE + 3
+    monkeypatch.setattr(sample, "draw", lambda log_p, u, *how: (found.append(u), draw(log_p, u, *how))[1])
+    made(language).generate(start=[[1], [2]], max_length=length, method="sample", seed=4)
+    each = [np.random.default_rng(seed).random(length) for seed in np.random.SeedSequence(4).spawn(2)]
+    np.testing.assert_array_equal(np.array(found).T, each)
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "a", True, [1, 2], [1, None, 2], [[1, 2, 3]], [1, -2, 3]], ids=str)

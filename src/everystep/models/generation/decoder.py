@@ -52,9 +52,8 @@ class Decoder:
 
     def read(self, tokens: Array) -> None:
         """Reads several tokens (B,n) in each row, at once."""
-        dtype = self._x_t.dtype
-        chunk = np.eye(self.feedback.V, dtype=dtype)[tokens] if self.feedback.one_hot else tokens.astype(dtype)
-        outputs = self.stream._run([chunk])
+        chunk = tokens[..., None] == np.arange(self.feedback.V) if self.feedback.one_hot else tokens
+        outputs = self.stream._run([chunk.astype(self._x_t.dtype)])
         newest = outputs[self.feedback.output]
         self.y[...] = newest[:, -1] if newest.ndim == 3 else newest
 

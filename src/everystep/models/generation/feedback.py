@@ -140,10 +140,18 @@ def _pair(model: Model, name: str, number: int) -> Feedback:
             f"the input, {tensor.dtype} of shape {tensor.shape}, takes no tokens: neither ids (B,T) that an Embedding "
             f"reads, nor one-hot (B,T,{V})"
         )
-    ids = min(layer.input_dim for layer in tables)
-    if ids < V:
-        raise UnsupportedError(f"the input's Embedding has ids from 0 to {ids - 1}, and the output tokens to {V - 1}")
-    return Feedback(name, number, V, ids, False, scale)
+    ids, room = min(layer.input_dim for layer in tables), _whole_numbers(np.dtype(tensor.dtype))
+    if min(ids, room) < V:
+        of = f"Embedding has ids from 0 to {ids - 1}" if ids < V else f"{tensor.dtype} holds ids from 0 to {room - 1}"
+        raise UnsupportedError(f"the input's {of}, and the output tokens to {V - 1}")
+    return Feedback(name, number, V, min(ids, room), False, scale)
+
+
+def _whole_numbers(dtype: Any) -> int:
+    """How many a dtype holds, from 0 on, each as itself."""
+    if dtype.kind == "f":
+        return int(2 ** (np.finfo(dtype).nmant + 1)) + 1
+    return int(np.iinfo(dtype).max) + 1 if dtype.kind in "iu" else 2
 
 
 def _try(model: Model, pair: Feedback) -> None:

@@ -23,7 +23,7 @@ from everystep.models.stream import Stream
 
 def generate(model: Model, static: Any, start: Any, feed: Any, return_scores: bool, **options: Any) -> Any:
     """See `Model.generate`."""
-    feedback = find_feedback(model, may_be_fed(model, static, feed), feed)
+    feedback = find_feedback(model, may_be_fed(model, static), feed)
     how = checked_options(model.name, feedback, options)
     whole = by_name(model, static, feedback.input)
     prompts = prompts_of(start, feedback, len(next(iter(whole.values()))) if whole else None)

@@ -26,15 +26,14 @@ def prompts_of(start: Any, feedback: Feedback, rows: int | None) -> list[Array]:
         raise OptionError("start is missing: what the input reads first, a token id or a prompt for each row")
     if isinstance(start, (bool, str, bytes, dict)) or not isinstance(start, (int, np.integer, np.ndarray, list, tuple)):
         _refuse(start)
-    given: Any = start
     if isinstance(start, (int, np.integer)) or (isinstance(start, np.ndarray) and not start.ndim):
-        given = [[start]] * (1 if rows is None else rows)
-    elif len(start) and all(np.ndim(one) == 0 for one in start):
+        return [_ids("start", [start], feedback)] * (1 if rows is None else rows)
+    if len(start) and not any(isinstance(one, (list, tuple)) or np.ndim(one) for one in start):
         raise ShapeError(
             f"start of one axis, {len(start)} ids, may be a token for each row or one row's prompt: pass "
             "[[id], [id], ...] for the one and [[id, id, ...]] for the other; or one id for all rows"
         )
-    prompts = [_ids(f"start[{k}]", one, feedback) for k, one in enumerate(given)]
+    prompts = [_ids(f"start[{k}]", one, feedback) for k, one in enumerate(start)]
     if rows is not None and len(prompts) != rows:
         raise ShapeError(
             f"start must hold a prompt for each of the {rows} rows of the static inputs; got {len(prompts)}"
@@ -58,7 +57,10 @@ def read_prompts(decoder: Decoder, prompts: list[Array]) -> None:
 
 
 def _ids(where: str, prompt: Any, feedback: Feedback) -> Array:
-    ids = np.asarray(prompt)
+    try:
+        ids = np.asarray(prompt)
+    except ValueError:  # of sequences of different lengths
+        raise ShapeError(f"{where} must be a sequence of token ids; got {prompt!r}") from None
     if ids.ndim != 1 or not len(ids):
         raise ShapeError(f"{where} must be a sequence of token ids, one or more; got shape {ids.shape}")
     if ids.dtype.kind not in "iu":

@@ -16,6 +16,8 @@ from everystep.models.generation.decoder import Decoder
 from everystep.models.generation.greedy import Choose
 from everystep.models.generation.options import Options
 
+AT_ONCE = 64  # numbers that a row's generator makes
+
 
 def drawn(options: Options, B: int) -> Choose:
     """What chooses the tokens of a step, for `one_by_one`.
@@ -23,22 +25,31 @@ def drawn(options: Options, B: int) -> Choose:
     Raises:
         OptionError: the seed is none.
     """
-    u = np.stack([np.random.default_rng(seed).random(options.max_length) for seed in _seeds(options.seed, B)])
+    generators = [np.random.default_rng(seed) for seed in _seeds(options.seed, B)]
+    u = np.empty((B, 0))
 
     def choose(decoder: Decoder, step: int, rows: Array) -> Array:
-        return draw(decoder.log_probabilities() / options.temperature, u[rows, step], options.top_k, options.top_p)
+        nonlocal u
+        if step % AT_ONCE == 0:
+            u = np.stack([generator.random(AT_ONCE) for generator in generators])
+        log_p = decoder.log_probabilities()
+        return draw(log_p, u[rows, step % AT_ONCE], options.temperature, options.top_k, options.top_p)
 
     return choose
 
 
-def draw(log_weights: Array, u: Array, top_k: int | None = None, top_p: float | None = None) -> Array:
-    """A token (n) for each row of log-weights (n,V), and for u (n) in [0, 1): the first up to which the weights' sum
-    is above u of the whole.
+def draw(
+    log_p: Array, u: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Array:
+    """A token (n) for each row of log-probabilities (n,V), and for u (n) in [0, 1): with weights p**(1/temperature) the
+    first up to which the weights' sum is above u of the whole.
 
     Args:
-        top_k, top_p: as of `Model.generate`; of equal weights those of lower tokens come first.
+        temperature, top_k, top_p: as of `Model.generate`; of equal weights those of lower tokens come first.
     """
-    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore"):  # of a temperature near 0 the logarithm is -inf, and the weight 0
+        log_weights = (log_p - log_p.max(axis=1, keepdims=True)) / temperature
+    weights = np.exp(log_weights)
     order = None
     if top_k is not None or top_p is not None:
         order = np.argsort(-log_weights, axis=1, kind="stable")

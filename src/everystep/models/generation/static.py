@@ -14,7 +14,7 @@ from everystep.models.model import Model
 from everystep.models.ragged import fill_of, is_ragged, padded, readers, sources, steps_of_outputs
 
 
-def may_be_fed(model: Model, static: Any, feed: Any) -> list[str]:
+def may_be_fed(model: Model, static: Any) -> list[str]:
     """The names of the inputs that may be fed, of which one is.
 
     Raises:
@@ -59,9 +59,10 @@ def by_name(model: Model, static: Any, fed: str) -> dict[str, Array]:
         one = len(names) == 1 and (isinstance(static, np.ndarray) or is_ragged(static, _input(model, names[0])))
         parts = [static] if one else static
         if not isinstance(parts, (list, tuple)) or len(parts) != len(names):
+            wanted = "an array, or a list of arrays that are sequences," if len(names) == 1 else "a list of arrays"
             raise OptionError(
-                f"model {model.name!r}: static must hold {', '.join(map(repr, names))}, in a list or a dictionary; got "
-                f"{len(parts) if isinstance(parts, (list, tuple)) else type(parts).__name__}"
+                f"model {model.name!r}: static must be {wanted} for {', '.join(map(repr, names))}, or a dictionary by "
+                f"name; got {_in_words(static)}"
             )
         given = dict(zip(names, parts, strict=True))
     arrays = _padded(model, given)
@@ -95,6 +96,13 @@ def _padded(model: Model, given: dict[str, Any]) -> dict[str, Array]:
         of_all = [arrays.get(name, np.empty((0, 0))) for name in model.input_names]
         steps_of_outputs(model.graph, sources(of_all, [lengths.get(name) for name in model.input_names]))
     return arrays
+
+
+def _in_words(static: Any) -> str:
+    if not isinstance(static, (list, tuple)):
+        return type(static).__name__
+    parts = [type(part).__name__ for part in static[:3]] + ["..."] * (len(static) > 3)
+    return f"a {type(static).__name__} of {', '.join(parts) or 'nothing'}"
 
 
 def _input(model: Model, name: str) -> Tensor:
