@@ -236,12 +236,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     (
         "no future",
         lambda m, x: m.forecast(x, 3, [0, 1, 4]),
-        r"2 columns of .*, 2, 3: pass them in future, .*\(3, 3, 2\)",
+        r"feedback does not name columns 2, 3 of input 'x': pass in future .*\(3, 3, 2\)",
     ),
     (
         "a short future",
         lambda m, x: m.forecast(x, 3, [0, 1, 4], np.zeros((B, 2, 2))),
-        r"future must hold the 2 columns of input 'x' that are not.*2, 3, .*shape \(3, 3, 2\); got \(3, 2, 2\)",
+        r"future must hold columns 2, 3 of input 'x', .*shape \(3, 3, 2\); got \(3, 2, 2\)",
     ),
     (
         "a long future",
@@ -253,6 +253,8 @@ REFUSED: list[tuple[str, Any, str]] = [
         lambda m, x: m.forecast(x, 3, [0, 1, 4], np.zeros((B, 3, 3))),
         r"shape \(3, 3, 2\); got \(3, 3, 3\)",
     ),
+    ("an uneven future", lambda m, x: m.forecast(x, 3, [0, 1, 4], [[1], [1, 2]]), "future must .*of different lengths"),
+    ("an uneven step", lambda m, x: m.forecast(x, 3, lambda *_: [[1], [1, 2]]), "different lengths for step 0"),
     ("a future of words", lambda m, x: m.forecast(x, 3, [0, 1, 4], np.full((B, 3, 2), "a")), r"future must hold real"),
     (
         "a future of another range",

@@ -150,11 +150,11 @@ def _feed(tensor: Tensor, K: int, B: int, steps: int, feedback: Feedback, future
     return feed
 
 
-def _by_function(function: Callable[[Array, int], Any], tensor: Tensor, shape: tuple[int, int]) -> Any:
+def _by_function(
+    function: Callable[[Array, int], Any], tensor: Tensor, shape: tuple[int, int]
+) -> Callable[[Array, int], Array]:
     def feed(y: Array, k: int) -> Array:
-        x_t = np.asarray(function(y, k))
-        if x_t.dtype.kind not in "biuf":
-            raise DtypeError(f"feedback must return real numbers, {shape}; got {x_t.dtype} for step {k}")
+        x_t = _numbers(f"feedback must return real numbers, {shape}", function(y, k), f" for step {k}")
         if x_t.shape != shape:
             raise ShapeError(
                 f"feedback must return the next step of input {tensor.name!r}, all columns of it, of shape {shape}; "
@@ -193,24 +193,30 @@ def _columns(name: str, feedback: Any, K: int, F: int) -> tuple[list[int], list[
 
 def _known(future: Any, tensor: Tensor, left: list[int], shape: tuple[int, int, int]) -> Array:
     """The columns that are known: (B,steps,...) in the input's dtype."""
-    columns = f"{len(left)} column{'s' * (len(left) > 1)} of input {tensor.name!r}"
+    columns = f"column{'s' * (len(left) > 1)} {', '.join(map(str, left))} of input {tensor.name!r}"
     if not left:
         if future is not None:
             raise OptionError(f"all columns of input {tensor.name!r} are fed back; got future beside them")
         return np.empty(shape, tensor.dtype)
     if future is None:
-        raise OptionError(
-            f"{columns} are not fed back, {', '.join(map(str, left))}: pass them in future, of shape {shape}"
-        )
-    array = np.asarray(future)
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(f"future must hold real numbers; got {array.dtype}")
+        raise OptionError(f"feedback does not name {columns}: pass in future what is known of it, of shape {shape}")
+    array = _numbers("future must hold real numbers", future)
     if array.shape != shape:
         raise ShapeError(
-            f"future must hold the {columns} that are not fed back, {', '.join(map(str, left))}, for each series and "
-            f"each step that is forecast: shape {shape}; got {array.shape}"
+            f"future must hold {columns}, which feedback does not name, for each series and each step that is "
+            f"forecast: shape {shape}; got {array.shape}"
         )
     return converted("future", array, tensor.dtype)
+
+
+def _numbers(wanted: str, value: Any, where: str = "") -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # of lists of different lengths
+        raise ShapeError(f"{wanted}, in an array; got lists of different lengths{where}") from None
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"{wanted}; got {array.dtype}{where}")
+    return array
 
 
 def _in_words(value: Any) -> str:
