@@ -182,7 +182,10 @@ def test_long_pairs_are_never_cut() -> None:
     assert batches.dropped == 2
     assert sorted(rows(batches)) == [("abc", "x"), ("b", "x" * 7)]
     assert TEXT.batches(pairs, max_length=9).dropped == 0
-    with pytest.raises(OptionError, match="4 of 4 pairs have more than max_length=1"):
+    with pytest.raises(
+        OptionError,
+        match=r"4 of 4 pairs .* max_length=1 .*included: no pair is left\. A greater max_length takes them$",
+    ):
         TEXT.batches(pairs, max_length=1, too_long="drop")
 
 
@@ -191,6 +194,11 @@ def test_refused() -> None:
         TEXT.batches(PAIRS, 0)
     with pytest.raises(OptionError, match=r"buckets must be a whole number from 1 on; got 2\.5"):
         TEXT.batches(PAIRS, buckets=2.5)
+    for seed in (None, -1, 0.5):
+        with pytest.raises(OptionError, match="seed must be a whole number from 0 on; got"):
+            TEXT.batches(PAIRS, seed=seed)
+    with pytest.raises(OptionError, match="epoch must be a whole number from 0 on; got -1"):
+        TEXT.batches(PAIRS).epoch = -1
     with pytest.raises(OptionError, match="max_length must be a whole number from 1 on; got -3"):
         TEXT.batches(PAIRS, max_length=-3)
     with pytest.raises(OptionError, match="too_long must be 'raise' or 'drop'; got 'cut'"):

@@ -161,10 +161,15 @@ def test_a_file_whose_target_is_damaged(tmp_path: Path) -> None:
 
 
 def test_fit_refuses() -> None:
-    with pytest.raises(DtypeError, match=r"two strings; pair 1 is \('a', 3\)"):
+    with pytest.raises(DtypeError, match=r"two strings of Unicode text; pair 1 is \('a', 3\)"):
         Text.fit([("a", "b"), ("a", 3)])
-    with pytest.raises(DtypeError, match="two strings; pair 0 is 'ab'"):
+    with pytest.raises(DtypeError, match="two strings of Unicode text; pair 0 is 'ab'"):
         Text.fit(["ab"])
+    with pytest.raises(DtypeError, match=r"two strings of Unicode text; pair 1 is \('a', '\\ud800'\)"):
+        Text.fit([("a", "b"), ("a", "\ud800")])
+    for size in ("9", 9.5, True, 0):
+        with pytest.raises(OptionError, match="target_size must be a whole number from 1 on; got"):
+            Text.fit(PAIRS, target_size=size)
     with pytest.raises(OptionError, match="there are no pairs"):
         Text.fit([])
     with pytest.raises(OptionError, match=r"'characters', 'words', 'bpe' or a tokenizers\.Tokenizer; got 'letters'"):
@@ -183,12 +188,22 @@ def test_fit_refuses() -> None:
         Text(Tokenizer(models.BPE()), Tokenizer(models.BPE()))
 
 
+def test_strings_are_encoded_from_whatever_gives_them_once() -> None:
+    text = words_to_words()
+    np.testing.assert_array_equal(text.encode(one for one in ["cat"]), text.encode(["cat"]))
+    np.testing.assert_array_equal(text.encode(np.array(["cat"])), text.encode(["cat"]))
+
+
 def test_encode_and_decode_refuse() -> None:
     text = words_to_words()
-    with pytest.raises(DtypeError, match=r"a list of strings, one for each row; for one string, \[string\]"):
+    with pytest.raises(DtypeError, match=r"a list of strings, one for each row, as \[string\] for one; got 'cat'"):
         text.encode("cat")
-    with pytest.raises(DtypeError, match="a list of strings"):
+    with pytest.raises(DtypeError, match=r"for each row, .* for one; got None"):
+        text.encode(None)
+    with pytest.raises(DtypeError, match="a list of strings, of Unicode text; number 1 is 3"):
         text.encode(["cat", 3])
+    with pytest.raises(DtypeError, match=r"a list of strings, of Unicode text; number 0 is '\\udc00'"):
+        text.encode(["\udc00"])
     with pytest.raises(OptionError, match="source 1, '', has no tokens"):
         text.encode(["cat", ""])
     with pytest.raises(OptionError, match=f"ids are from 0 to {text.target_size - 1}; row 1 has 4 to 99"):

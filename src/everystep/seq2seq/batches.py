@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from everystep import keras
 from everystep.errors import OptionError
 from everystep.seq2seq.buckets import bucketed
+from everystep.seq2seq.checks import whole_number
 from everystep.seq2seq.text import padded
 from everystep.seq2seq.vocabulary import END, PADDING, START
 
@@ -52,13 +51,13 @@ class Batches(keras.utils.PyDataset):
         too_long: str,
     ) -> None:
         super().__init__()
-        self.batch_size = _whole("batch_size", batch_size)
-        most = _whole("buckets", buckets)
+        self.batch_size = whole_number("batch_size", batch_size)
+        most = whole_number("buckets", buckets)
         if max_length is not None:
-            _whole("max_length", max_length)
+            whole_number("max_length", max_length)
         if too_long not in ("raise", "drop"):
             raise OptionError(f"too_long must be 'raise' or 'drop'; got {too_long!r}")
-        self.shuffle, self.seed, self._epoch = shuffle, seed, 0
+        self.shuffle, self.seed, self._epoch = shuffle, whole_number("seed", seed, 0), 0
         lengths = np.array([(len(source), len(target) + 1) for source, target in rows], np.intp)
         self.dropped = 0
         if max_length is not None and lengths.max() > max_length:
@@ -87,7 +86,7 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, number: int) -> None:
-        self._epoch = number
+        self._epoch = whole_number("epoch", number, 0)
         self._draw()
 
     def on_epoch_end(self) -> None:
@@ -123,17 +122,9 @@ class Batches(keras.utils.PyDataset):
             f"{self.dropped} of {len(rows)} pairs have more than max_length={max_length} steps, the first of them pair "
             f"{first} with {lengths[first, 0]} of source and {lengths[first, 1]} of target, its start included"
         )
-        if too_long == "raise" or self.dropped == len(rows):
+        if self.dropped == len(rows):
+            raise OptionError(f"{words}: no pair is left. A greater max_length takes them")
+        if too_long == "raise":
             raise OptionError(f"{words}. A greater max_length takes them, too_long='drop' leaves them out")
         warnings.warn(f"{words}; they are left out", stacklevel=4)
         return [row for row, its in zip(rows, fits.tolist(), strict=True) if its], lengths[fits]
-
-
-def _whole(argument: str, number: Any) -> int:
-    try:
-        found = operator.index(number)
-    except TypeError:
-        found = 0
-    if found < 1 or isinstance(number, bool):
-        raise OptionError(f"{argument} must be a whole number from 1 on; got {number!r}")
-    return found

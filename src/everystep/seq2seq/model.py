@@ -5,11 +5,11 @@ B batch, S steps of the source, T of the target, H units.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from everystep import keras
 from everystep.errors import OptionError
+from everystep.seq2seq.checks import whole_number
 
 Tensor = Any  # a symbolic tensor of Keras
 Model = Any  # Keras's; it has no types
@@ -72,12 +72,12 @@ def encoder_decoder(
         "units": units,
         "layers": layers,
     }.items():
-        _check_whole(argument, number)
+        whole_number(argument, number)
     _check_one_of("cell", cell, CELLS)
     _check_one_of("attention", attention, ATTENTION)
     if bidirectional and units % 2:
         raise OptionError(f"a bidirectional encoder has units/2 each way, so units must be even; got {units}")
-    if not 0 <= dropout < 1:
+    if not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
         raise OptionError(f"dropout must be from 0 to below 1; got {dropout!r}")
 
     recurrent = getattr(keras.layers, {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "SimpleRNN"}[cell])
@@ -122,15 +122,6 @@ def _attended(decoded: Tensor, encoded: Tensor, units: int, attention: str) -> T
         found = keras.layers.AdditiveAttention(name="attention")([query, encoded, key])
     joined = keras.layers.Concatenate(name="found_and_decoded")([found, decoded])
     return keras.layers.Dense(units, activation="tanh", use_bias=False, name="attended")(joined)
-
-
-def _check_whole(argument: str, number: Any) -> None:
-    try:
-        whole = operator.index(number)
-    except TypeError:
-        whole = 0
-    if whole < 1 or isinstance(number, bool):
-        raise OptionError(f"{argument} must be a whole number from 1 on; got {number!r}")
 
 
 def _check_one_of(argument: str, value: Any, choices: tuple[Any, ...]) -> None:

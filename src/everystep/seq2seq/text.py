@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from everystep.errors import DtypeError, FileError, OptionError
+from everystep.seq2seq.checks import whole_number
 from everystep.seq2seq.vocabulary import END, PADDING, SPECIAL, START, Tokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class Text:
             (sources, source, source_size, "source_size"),
             (targets, target, target_size, "target_size"),
         ):
+            if size is not None:
+                whole_number(name, size)
             if isinstance(kind, str):
                 sides.append(Vocabulary.fit(strings, kind, size).tokenizer)
             elif size is not None:
@@ -94,15 +97,19 @@ class Text:
 
     # ---- To and from a model ----
 
-    def encode(self, sources: Sequence[str]) -> NDArray[np.int32]:
+    def encode(self, sources: Iterable[str]) -> NDArray[np.int32]:
         """(B,S) ids for a model's "source", S the longest, filled up with padding.
 
         Raises:
-            DtypeError: no list of strings. OptionError: a string has no tokens.
+            DtypeError: no strings. OptionError: one has no tokens.
         """
-        if isinstance(sources, str) or not all(isinstance(one, str) for one in sources):
-            raise DtypeError("encode takes a list of strings, one for each row; for one string, [string]")
-        return padded(self.sources(sources))
+        if isinstance(sources, str) or not isinstance(sources, Iterable):
+            raise DtypeError(f"encode takes a list of strings, one for each row, as [string] for one; got {sources!r}")
+        strings = list(sources)
+        for k, one in enumerate(strings):
+            if not is_text(one):
+                raise DtypeError(f"encode takes a list of strings, of Unicode text; number {k} is {one!r}")
+        return padded(self.sources(strings))
 
     def decode(self, ids: Any) -> list[str]:
         """A target for each row of ids (B,T), or of a list of sequences: up to the first end, or whole without one.
@@ -198,13 +205,24 @@ def split(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
     sources: list[str] = []
     targets: list[str] = []
     for k, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-            raise DtypeError(f"pairs are (source, target), two strings; pair {k} is {pair!r}")
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(is_text, pair)):
+            raise DtypeError(f"pairs are (source, target), two strings of Unicode text; pair {k} is {pair!r}")
         sources.append(pair[0])
         targets.append(pair[1])
     if not sources:
         raise OptionError("there are no pairs")
     return sources, targets
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a string, and of Unicode text: a half of a surrogate pair has no bytes in UTF-8."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def padded(rows: Sequence[NDArray[np.int32]], width: int | None = None) -> NDArray[np.int32]:
