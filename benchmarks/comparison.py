@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from math import exp, log
 from typing import Any
 
 from cases import ALL, Case
 from report import OURS
 from results import Results, Row
-from roofline import least_seconds
+from roofline import best, least_seconds
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,20 @@ class Comparison:
 
 def compared(results: Results) -> list[Comparison]:
     """In the order of cases.ALL; others after them. Cases that lack the engine, or have no peer of it, are left out."""
-    found = []
+    found, limits = [], machine_limits(results)
     for run in results.runs:
         cases: dict[Case, dict[str, Row]] = {}
         for row in run.rows:
             cases.setdefault(row.case, {})[row.peer] = row
-        found += [Comparison(case, rows, run.limits) for case, rows in cases.items()
+        found += [Comparison(case, rows, limits) for case, rows in cases.items()
                   if "engine" in rows and not rows.keys() <= set(OURS)]  # fmt: skip
     places = {case: place for place, case in enumerate(ALL)}
     return sorted(found, key=lambda one: places.get(one.case, len(places)))
+
+
+def machine_limits(results: Results) -> list[dict[str, Any]]:
+    """The highest that any of the runs saw: the machine is the same in all, and what else it does differs."""
+    return reduce(best, (run.limits for run in results.runs))
 
 
 def mean_speed(found: Iterable[Comparison], peer: str, other: str | None = None) -> float | None:

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Callable, Iterable
 
 from cases import SEQUENCES, Case
-from comparison import Comparison, compared, is_large, mean_speed
+from comparison import Comparison, compared, is_large, machine_limits, mean_speed
 from problem import LAYERS, Shape
 from report import NAMES, OURS, duration
-from results import Results
+from results import Results, Run
 
 PASSES = {False: "forward", True: "forward, all gradients"}
 ONE_THREAD, BY_XLA = "¹", "ˣ"
@@ -43,7 +43,11 @@ def page(results: Results, file: str) -> str:
     if sequences:
         lines += ["", "## One long sequence, as fast as the weights can be read", "", *times(sequences)]
     lines += ["", "## What the machine can do", "", *limits(results), ""]
-    lines += ["Measured elsewhere: [what each option of a layer costs](options.md), [starting](start.md)."]
+    lines += [
+        "Measured elsewhere: [what each option of a layer costs](options.md), [starting](start.md), [accuracy]"
+        "(accuracy.md), [what time and memory grow with](scaling.md), [fit](fit.md), [generating](generate.md), [what the "
+        "same bits cost](bits.md)."
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -56,9 +60,13 @@ def circumstances(results: Results, file: str) -> list[str]:
         f"{', '.join(f'{name} {version}' for name, version in versions.items())}. [All figures](../../{file}).",
         "",
     ]
+    alike: dict[tuple[str, str], list[Run]] = {}
     for run in results.runs:
-        measured = {LAYERS[row.case.cell].name for row in run.rows}
-        lines.append(f"- {run.date}, everystep {run.commit}, `{run.command}`: {', '.join(sorted(measured))}")
+        alike.setdefault((run.date, run.commit), []).append(run)
+    for (date, commit), runs in alike.items():
+        measured = sorted({LAYERS[row.case.cell].name for run in runs for row in run.rows})
+        command = f"`{runs[0].command}`" if len(runs) == 1 else f"{len(runs)} runs of `make bench`"
+        lines.append(f"- {date}, everystep {commit}, {command}: {', '.join(measured)}")
     return lines
 
 
@@ -118,8 +126,7 @@ def mean(cases: Iterable[Comparison], other: str | None) -> str:
 
 
 def limits(results: Results) -> list[str]:
-    """Of the last run; the machine is the same in all."""
-    found = results.runs[-1].limits
+    found = machine_limits(results)
     peaks = ", ".join(f"{threads(limit['threads'])} {limit['gflops']:.0f} GFLOP/s" for limit in found)
     sizes = [read["bytes"] for read in found[0]["read"]]
     lines = [
