@@ -45,8 +45,8 @@ def page(results: Results, file: str) -> str:
     lines += ["", "## What the machine can do", "", *limits(results), ""]
     lines += [
         "Measured elsewhere: [what each option of a layer costs](options.md), [starting](start.md), [accuracy]"
-        "(accuracy.md), [what time and memory grow with](scaling.md), [fit](fit.md), [generating](generate.md), [what the "
-        "same bits cost](bits.md)."
+        "(accuracy.md), [what time and memory grow with](scaling.md), [fit](fit.md), [generating](generate.md), [what "
+        "the same bits cost](bits.md)."
     ]
     return "\n".join(lines) + "\n"
 
