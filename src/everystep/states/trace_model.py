@@ -55,7 +55,7 @@ class ModelSource:
                 )
             check_steps(model, self.sites, chunk, self._static)
             model.stream(1, {name: array[:1] for name, array in self._named() if name in self._static} or None)
-        self._versions = [(layer, int(layer.version[0])) for layer in model.flat_layers().values()]
+        self._versions = [(layer, int(layer.version[0])) for layer in model.flat_layers().values() if layer.weights]
         self._records: dict[str, Record] = {}
         self._lengths: dict[str, int] = {}
 
