@@ -33,6 +33,7 @@ help:
 	@echo "make kernels  time the engine's kernels alone, from C++ (KERNEL_SHAPES='B,T,I,H ...')"
 	@echo "make bits-cost time what it costs that results have the same bits always"
 	@echo "make options  time what each option of a run costs (BENCH_ARGS=... goes to benchmarks/options.py)"
+	@echo "make trace-bench  time what a trace costs beside predict (BENCH_ARGS=... goes to benchmarks/trace.py)"
 	@echo "make start    time a process from its start to its first prediction (BENCH_ARGS=... goes to benchmarks/start.py)"
 	@echo "make accuracy compare float32 with float64, here and in the peers (BENCH_ARGS=... goes to benchmarks/accuracy.py)"
 	@echo "make scaling  time and memory against T, B, H and threads (BENCH_ARGS=... goes to benchmarks/scaling.py)"
@@ -100,6 +101,9 @@ bits-cost: $(INSTALLED) $(BUILD_TOOLS)
 options: $(INSTALLED)
 	@$(BIN)/python benchmarks/options.py $(BENCH_ARGS)
 
+trace-bench: $(INSTALLED)
+	@$(BIN)/python benchmarks/trace.py $(BENCH_ARGS)
+
 start: $(INSTALLED)
 	@$(BIN)/python benchmarks/start.py $(BENCH_ARGS)
 
@@ -159,4 +163,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options start accuracy scaling fit-bench g2p lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options trace-bench start accuracy scaling fit-bench g2p lock clean

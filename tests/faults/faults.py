@@ -20,6 +20,7 @@ from operation_faults import OPERATION_FAULTS
 from oracle_faults import ORACLE_FAULTS
 from seq2seq_faults import SEQ2SEQ_FAULTS
 from stream_faults import STREAM_FAULTS
+from trace_faults import TRACE_FAULTS
 
 FAULTS = [
     *CELL_FAULTS,
@@ -31,6 +32,7 @@ FAULTS = [
     *CONVOLUTION_FAULTS,
     *MERGING_FAULTS,
     *STREAM_FAULTS,
+    *TRACE_FAULTS,
     *GENERATION_FAULTS,
     *SEQ2SEQ_FAULTS,
     *FORECAST_FAULTS,
