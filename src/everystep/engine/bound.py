@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from everystep import _engine
 from everystep.engine.arguments import activation_code, check_states, refused, run_arguments
 from everystep.engine.arrays import BOOL, Array, check, check_axes, check_float, writeable
+from everystep.engine.forward import Outputs, prepared_run
 from everystep.engine.products import PackedMatrix
 from everystep.engine.weights import Packed
 
@@ -89,6 +91,24 @@ def bound_step(
     g = None if gates is None else writeable("gates", check("gates", gates, (B, G, H), dtype))[:, None]
     call: Bound | None = _engine.bind_run((arguments, packed.data, None, None, g, None, last))
     return refused(packed, arguments) if call is None else call
+
+
+def bound_runs(calls: Sequence[dict[str, Any]]) -> tuple[Bound, list[Outputs]]:
+    """`run_together`, of one run or several of one dtype, which writes to the same outputs each time.
+
+    Raises:
+        as `run_together`.
+    """
+    prepared = [prepared_run(call) for call in calls]
+    native = [call for call, _ in prepared]
+    call: Bound | None = _engine.bind_run(native[0])
+    if len(calls) > 1:
+        call = partial(_engine.run_together, native) if _engine.run_together(native) else None
+    if call is None:
+        for asked, (arguments, *_) in zip(calls, native, strict=True):
+            arguments.check(asked["packed"])
+        refused(calls[0]["packed"], native[0][0])
+    return call, [outputs for _, outputs in prepared]
 
 
 def bound_product(a: Array, matrix: PackedMatrix, bias: Array | None, activation: str, out: Array) -> Bound:

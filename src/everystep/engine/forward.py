@@ -113,7 +113,7 @@ def run_together(calls: Sequence[dict[str, Any]]) -> list[Outputs]:
     """
     for asked in calls:
         _check_names(asked)
-    prepared = [_prepare(**{**(run.__kwdefaults__ or {}), **call}) for call in calls]
+    prepared = [prepared_run(call) for call in calls]
     same = len({call["packed"].data.dtype for call in calls}) == 1
     for group in [prepared] if same else [[one] for one in prepared]:
         if not _engine.run_together([call for call, _ in group]):
@@ -181,6 +181,11 @@ def _check_names(call: dict[str, Any]) -> None:
             raise TypeError(f"run_together: a call lacks {name!r}, an argument of run")
         if name not in needed and name not in (run.__kwdefaults__ or {}):
             raise TypeError(f"run_together: {name!r} is no argument of run")
+
+
+def prepared_run(call: dict[str, Any]) -> tuple[tuple[Any, ...], Outputs]:
+    """The native call of a run, of the arguments of `run` by name, and the outputs that it will have written."""
+    return _prepare(**{**(run.__kwdefaults__ or {}), **call})
 
 
 def _prepare(

@@ -28,7 +28,7 @@ from everystep.layers.operations.elementwise import quiet
 from everystep.layers.operations.kind import result_dtype
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
-from everystep.layers.together import Found
+from everystep.layers.together import Found, bound_together
 
 __all__ = ["Bound", "BoundStep", "Program", "bound_mask", "bound_step"]
 
@@ -50,7 +50,7 @@ def bound_step(operation: Operation, call: dict[str, Any], state: Any) -> BoundS
     Args:
         call: the arguments by name, as `Layer.advance` hands them to `step`; of an operation that is no layer, its
             arguments in a tuple.
-        state: the states, which the calls write over; () of `run`.
+        state: the states, which the calls write over; () of what carries nothing, and of a recurrent layer's `run`.
     """
     return None
 
@@ -67,7 +67,7 @@ def bound_mask(layer: Operation, inputs: Any, mask: Any) -> BoundStep | None:
 @bound_step.register
 def _(layer: Recurrent, call: dict[str, Any], state: Any) -> BoundStep | None:
     if not state:
-        return None
+        return _bound_run(layer, call)
     x_t, mask, resets = call["sequences"], call.get("mask"), call.get("resets")
     B = x_t.shape[0]
     if any(flags is not None and not _is_flags(flags, B) for flags in (mask, resets)) or not x_t.flags.c_contiguous:
@@ -97,9 +97,21 @@ def _(layer: Recurrent, call: dict[str, Any], state: Any) -> BoundStep | None:
     return BoundStep(layer.outputs_of(found), calls)
 
 
-def _is_flags(flags: Any, B: int) -> bool:
+def _bound_run(layer: Recurrent, call: dict[str, Any]) -> BoundStep | None:
+    x, mask, given = call["sequences"], call.get("mask"), flatten(call.get("initial_state"))
+    flags = [one for one in (mask, call.get("resets")) if one is not None]
+    read = [x, *(state for state in given if state is not None)]
+    if not all(_is_flags(one, *x.shape[:2]) for one in flags) or not all(one.flags.c_contiguous for one in read):
+        return None
+    if (mask is not None and layer.zero_output_for_mask) or (flags and layer.go_backwards and layer.stacked):
+        return None
+    (found,), calls = bound_together(layer.calls(x, None, call.get("initial_state"), mask, call.get("resets")))
+    return BoundStep(layer.outputs_of(found), calls)
+
+
+def _is_flags(flags: Any, *shape: int) -> bool:
     """Whether mask or resets are as the engine reads them."""
-    return isinstance(flags, np.ndarray) and flags.shape == (B,) and flags.dtype == bool and flags.flags.c_contiguous
+    return isinstance(flags, np.ndarray) and flags.shape == shape and flags.dtype == bool and flags.flags.c_contiguous
 
 
 # ---- Layers that carry nothing, or a few steps ----

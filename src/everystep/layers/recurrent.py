@@ -221,7 +221,7 @@ class Recurrent(Layer):
         if flags.ndim == len(shape) + 1:  # as in Keras, a step counts if any of its features does
             flags = flags.any(axis=-1)
         self._check_flags_fit(name, flags.shape, shape)
-        return np.ascontiguousarray(np.broadcast_to(flags.astype(bool), shape))
+        return np.ascontiguousarray(np.broadcast_to(flags.astype(bool, copy=False), shape))
 
     def _check_flags_fit(self, name: str, given: Shape, shape: Shape) -> None:
         """Raises unless mask or resets of the shape `given` can be of this shape; one row counts for all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple
 
 from everystep import engine
@@ -40,12 +40,27 @@ def run_together(*runs: Calls) -> list[Found]:
     watcher = WATCHER.get()
     if watcher is not None:
         runs = tuple(watcher.runs(runs))
+    return _sent(runs, lambda asked: engine.run_together(asked) if len(asked) > 1 else [engine.run(**asked[0])])
+
+
+def bound_together(*runs: Calls) -> tuple[list[Found], list[engine.Bound]]:
+    """What `run_together` finds, in arrays that stay, and the calls that write it there."""
+    calls = list[engine.Bound]()
+
+    def bind(asked: list[dict[str, Any]]) -> list[engine.Outputs]:
+        call, outputs = engine.bound_runs(asked)
+        calls.append(call)
+        return outputs
+
+    return _sent(runs, bind), calls
+
+
+def _sent(runs: Sequence[Calls], make: Callable[[list[dict[str, Any]]], list[engine.Outputs]]) -> list[Found]:
+    """What the runs find when they are sent what `make` returns for their calls."""
     found: dict[Calls, Found] = {}
     calls = {run: next(run) for run in runs}
     while calls:
-        asked = list(calls.values())
-        outputs = engine.run_together(asked) if len(asked) > 1 else [engine.run(**asked[0])]
-        for run, one in zip(list(calls), outputs, strict=True):
+        for run, one in zip(list(calls), make(list(calls.values())), strict=True):
             try:
                 calls[run] = run.send(one)
             except StopIteration as end:

@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from everystep.layers.bound import Program
 from everystep.layers.tensor import Array
 from everystep.models.stream import Stream
+from everystep.models.stream_call import Call, Value, filled
+from everystep.models.stream_plan import BoundCall, Plan, bound_call, needed_steps
 
 
 def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
@@ -23,18 +26,45 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     """
     stream._check_weights()
     given = stream._fitted_static(static)
-    plan = stream._plan
-    known = plan.recomputed(given)
-    fits = all(value.array.shape == known[value].shape for value in plan.read)
-    if not fits or (given and any(call.held for call in plan.calls)):
-        return Stream(stream.model, stream.batch_size, static, plan.constants(known.__getitem__))
-    for value in plan.read:
-        np.copyto(value.array, known[value])
+    if given and not _recomputed(stream, list(given.values())):
+        return Stream(stream.model, stream.batch_size, static)
     stream._static = given
     stream._sources = np.arange(stream.batch_size) if given else np.zeros(stream.batch_size, np.intp)
     stream._fingerprint = None
     stream.reset()
     return stream
+
+
+def _recomputed(stream: Stream, static: list[Array]) -> bool:
+    """Whether what the steps read of static inputs has the shapes of before; then it is of these."""
+    plan = stream._plan
+    if any(call.held for call in plan.calls):
+        return False
+    if not plan.read:
+        return True
+    x, out = ([*arrays] if len(arrays) > 1 else arrays[0] for arrays in (static, [v.array for v in plan.read]))
+    with np.errstate(all="ignore"):
+        program = stream._static_program
+        if program is None or program.step(x, out) is None:  # the first time, or of other shapes
+            program = stream._static_program = static_program(plan, static)
+            return program.step(x, out) is not None
+    return True
+
+
+def static_program(plan: Plan, static: list[Array]) -> Program:
+    """The constant calls of a plan as one, from static inputs of these shapes to what the plan reads of them."""
+    inputs = [Value(np.array(array, order="C"), constant=True) for array in static]
+    mine = dict[Value | None, Any](zip(plan.static, inputs, strict=True)) | {None: None}
+    bound: list[BoundCall] = []
+    for call in plan.constant_calls:
+        parts = (filled(mine.__getitem__, part) for part in (call.inputs, call.options, call.mask))
+        again = Call(call.operation, call.name, *parts)
+        bound.append(bound_call(again))
+        for step in needed_steps(bound[-1:], [*again.outputs, *filter(None, again.masks)]):
+            step()  # as others may have to run to know what they return
+        mine |= zip([*call.outputs, *call.masks], [*again.outputs, *again.masks], strict=True)
+    read = [mine[value] for value in plan.read]
+    return Program(needed_steps(bound, read), [value.array for value in inputs], [value.array for value in read])
 
 
 def go_on_from(stream: Stream, other: Stream, rows: Array) -> bool:

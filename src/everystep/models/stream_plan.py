@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,8 @@ class Plan:
             before any that changes a state.
         steps: what to do at each step.
         outputs: of the model, flat.
+        static: the inputs that are constant.
+        constant_calls: in their order.
         read: what is constant and is read by steps, or returned.
         shown: their arrays, with NaN where a row has no step of them yet.
 
@@ -47,12 +49,12 @@ class Plan:
     def __init__(self, model: Model, B: int, inputs: list[Value], known: Constants | None = None) -> None:
         self.B = B
         self.calls: list[Call] = []
-        self._constant_calls: list[Call] = []
+        self.constant_calls: list[Call] = []
         self._known: Iterator[Any] | None = None if known is None else iter(known)
-        self._bound: list[tuple[Call, list[Bound], list[Bound]]] = []
-        self._static = [value for value in inputs if value.constant]
+        self._bound: list[BoundCall] = []
+        self.static = [value for value in inputs if value.constant]
         self.outputs, _ = self._graph(model.graph, inputs, [None] * len(inputs), "")
-        self.steps = self._needed_steps()
+        self.steps = needed_steps(self._bound, self.outputs)
         reads = [value for call in self.calls for value in call.values if value.constant]
         self.read = list(dict.fromkeys([*reads, *(value for value in self.outputs if value.constant)]))
         self.shown = [self._shown(value) for value in self.outputs]
@@ -111,7 +113,7 @@ class Plan:
             outputs, masks = self._constant(call)
             call.outputs = [Value(array, constant=True) for array in outputs]
             call.masks = [None if mask is None else Value(mask, constant=True) for mask in masks]
-            self._constant_calls.append(call)
+            self.constant_calls.append(call)
             return call.outputs, call.masks
         in_time: list[bool] | None = None
         if any(value.timed for value in values):
@@ -123,7 +125,7 @@ class Plan:
                 call.state = map_leaves(lambda array: np.array(array, order="C"), call.first_state)
             in_time = time_axes(call, self.B)
             self._set_clocks(call)
-        steps, mask_steps = _bound(call)
+        _, steps, mask_steps = bound_call(call)
         if in_time is not None and (call.own_state is not None or call.operation.takes_newest):
             steps = _in_time(call, steps, in_time)
         self._bound.append((call, steps, mask_steps))
@@ -150,20 +152,6 @@ class Plan:
         self.steps.append(partial(show, value.array, value.clock, shown))
         return shown
 
-    def _needed_steps(self) -> list[Bound]:
-        """What the states and the outputs need: of the masks that every layer hands on few are looked at."""
-        needed, before, after = set(self.outputs), list[list[Bound]](), list[list[Bound]]()
-        for call, for_outputs, for_masks in reversed(self._bound):
-            parts: list[tuple[Sequence[Value | None], list[Bound], Any]] = [
-                (call.masks, for_masks, call.mask),
-                (call.outputs, for_outputs, call.options),
-            ]
-            for results, steps, reads in parts:
-                if not needed.isdisjoint(results) or (results is call.outputs and call.own_state is not None):
-                    needed.update(values_in([call.inputs, reads]))
-                    (after if call.after_state else before).append(steps)
-        return [step for steps in [*reversed(before), *reversed(after)] for step in steps]
-
     def _constant(self, call: Call) -> tuple[list[Array], list[Any]]:
         if self._known is not None:
             found: tuple[list[Array], list[Any]] = next(self._known)
@@ -171,21 +159,14 @@ class Plan:
         outputs, _ = call.run(newest, "run", None)
         return outputs, call.run_masks(newest, len(outputs))
 
-    def recomputed(self, static: dict[str, Array]) -> dict[Value, Array]:
-        """What is constant, for other static inputs, in the model's order."""
-        found: dict[Value, Array] = dict(zip(self._static, static.values(), strict=True))
-        for call in self._constant_calls:
-            outputs, _ = call.run(found.__getitem__, "run", None)
-            masks = call.run_masks(found.__getitem__, len(outputs))
-            found |= zip(call.outputs, outputs, strict=True)
-            found |= {value: mask for value, mask in zip(call.masks, masks, strict=True) if value is not None}
-        return found
-
-    def constants(self, read: Callable[[Value], Array]) -> Constants:
-        """What the constant calls returned, for another plan; `read` gives the numbers of a value."""
+    def constants(self, rows: Any = slice(None)) -> Constants:
+        """What the constant calls returned, of these rows; every operation computes each row by itself."""
         return [
-            ([read(value) for value in call.outputs], [None if mask is None else read(mask) for mask in call.masks])
-            for call in self._constant_calls
+            (
+                [value.array[rows] for value in call.outputs],
+                [None if mask is None else mask.array[rows] for mask in call.masks],
+            )
+            for call in self.constant_calls
         ]
 
 
@@ -196,8 +177,25 @@ def _looked_up(found: dict[int, Value], structure: Any) -> Any:
 
 # ---- What to do at each step ----
 
+BoundCall = tuple[Call, list[Bound], list[Bound]]  # with what writes its outputs, and its masks
 
-def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
+
+def needed_steps(calls: list[BoundCall], outputs: Sequence[Value]) -> list[Bound]:
+    """What the states and the outputs need: of the masks that every layer hands on few are looked at."""
+    needed, before, after = set(outputs), list[list[Bound]](), list[list[Bound]]()
+    for call, for_outputs, for_masks in reversed(calls):
+        parts: list[tuple[Sequence[Value | None], list[Bound], Any]] = [
+            (call.masks, for_masks, call.mask),
+            (call.outputs, for_outputs, call.options),
+        ]
+        for results, steps, reads in parts:
+            if not needed.isdisjoint(results) or (results is call.outputs and call.own_state is not None):
+                needed.update(values_in([call.inputs, reads]))
+                (after if call.after_state else before).append(steps)
+    return [step for steps in [*reversed(before), *reversed(after)] for step in steps]
+
+
+def bound_call(call: Call) -> BoundCall:
     """Finds the arrays that a call writes to, and what writes its outputs and its masks: see `layers.bound`."""
     operation, reads = call.operation, {id(value.array): value for value in call.values}
     inputs, options = filled(newest, call.inputs), filled(newest, call.options)
@@ -217,12 +215,12 @@ def _bound(call: Call) -> tuple[list[Bound], list[Bound]]:
     masks = call.run_masks(newest, len(call.outputs))
     call.masks = values(masks)
     if all(mask is None or id(mask) in reads for mask in masks):
-        return steps, []
+        return call, steps, []
     bound = bound_mask(operation, inputs, filled(newest, call.mask)) if known else None
     if bound is None:
-        return steps, [partial(_mask_again, call)]
+        return call, steps, [partial(_mask_again, call)]
     call.masks = [Value(bound.outputs)]
-    return steps, bound.calls
+    return call, steps, bound.calls
 
 
 def _in_time(call: Call, steps: list[Bound], in_time: list[bool]) -> list[Bound]:
