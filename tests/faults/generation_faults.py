@@ -124,10 +124,17 @@ GENERATION_FAULTS = [
         GENERATE,
     ),
     Fault(
+        "streams: masks of static inputs stay as they were",
+        "src/everystep/models/stream_plan.py",
+        "            (call.masks, for_masks, call.mask),\n",
+        "",
+        ROWS,
+    ),
+    Fault(
         "streams: what is held before the first step stays",
         "src/everystep/models/stream_again.py",
-        " or (given and any(call.held for call in plan.calls))",
-        "",
+        "any(call.held for call in plan.calls)",
+        "False",
         GENERATE,
     ),
     Fault(

@@ -335,7 +335,7 @@ def test_the_static_inputs_are_read_once(topology: Any, monkeypatch: pytest.Monk
     for given in (static, static, static[:, :3], np.concatenate([static, static], axis=1)):
         runs.clear()
         model.generate(given, START, END, max_length=6, method="beam")
-        assert len(runs) == 1
+        assert len(runs) <= 1  # and none where it is bound
 
 
 def test_the_stream_of_all_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,18 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
         UnsupportedError: the model has other weights now. ShapeError, DtypeError: static does not fit.
     """
     stream._check_weights()
-    given = stream._fitted_static(static)
-    if given and not _recomputed(stream, list(given.values())):
-        return Stream(stream.model, stream.batch_size, static)
+    given, plan = stream._fitted_static(static), stream._plan
+    to, held = [value.array for value in plan.read], any(call.held for call in plan.calls)
+    if given and to and (held or stream._static_program is None or not _computed(stream._static_program, given, to)):
+        new, program = _static_part(plan, given)  # the first time, or of other shapes
+        known = [new[value].array for value in plan.read]
+        if held or any(mine.shape != its.shape for mine, its in zip(to, known, strict=True)):
+            stream = Stream(stream.model, stream.batch_size, static, plan.constants(lambda value: new[value].array))
+            stream._static_program = program
+            return stream
+        stream._static_program = program
+        for mine, its in zip(to, known, strict=True):
+            np.copyto(mine, its)
     stream._static = given
     stream._sources = np.arange(stream.batch_size) if given else np.zeros(stream.batch_size, np.intp)
     stream._fingerprint = None
@@ -35,36 +44,31 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     return stream
 
 
-def _recomputed(stream: Stream, static: list[Array]) -> bool:
-    """Whether what the steps read of static inputs has the shapes of before; then it is of these."""
-    plan = stream._plan
-    if any(call.held for call in plan.calls):
-        return False
-    if not plan.read:
-        return True
-    x, out = ([*arrays] if len(arrays) > 1 else arrays[0] for arrays in (static, [v.array for v in plan.read]))
+def _computed(program: Program, static: dict[str, Array], to: list[Array]) -> bool:
+    """Writes what is read of static inputs; does nothing, and is False, where shapes are others than the program's."""
+    x, out = ([*arrays] if len(arrays) > 1 else arrays[0] for arrays in (list(static.values()), to))
     with np.errstate(all="ignore"):
-        program = stream._static_program
-        if program is None or program.step(x, out) is None:  # the first time, or of other shapes
-            program = stream._static_program = static_program(plan, static)
-            return program.step(x, out) is not None
-    return True
+        return program.step(x, out) is not None
 
 
-def static_program(plan: Plan, static: list[Array]) -> Program:
-    """The constant calls of a plan as one, from static inputs of these shapes to what the plan reads of them."""
-    inputs = [Value(np.array(array, order="C"), constant=True) for array in static]
-    mine = dict[Value | None, Any](zip(plan.static, inputs, strict=True)) | {None: None}
+def _static_part(plan: Plan, static: dict[str, Array]) -> tuple[dict[Value | None, Value], Program]:
+    """The constant calls of a plan for static inputs in the model's order, on arrays that stay.
+
+    Returns:
+        What each constant value is for these, and the calls as one: from such inputs to what the plan reads of them.
+    """
+    inputs = [Value(np.array(array, order="C"), constant=True) for array in static.values()]
+    new = dict[Any, Any](zip(plan.static, inputs, strict=True)) | {None: None}
     bound: list[BoundCall] = []
-    for call in plan.constant_calls:
-        parts = (filled(mine.__getitem__, part) for part in (call.inputs, call.options, call.mask))
-        again = Call(call.operation, call.name, *parts)
-        bound.append(bound_call(again))
-        for step in needed_steps(bound[-1:], [*again.outputs, *filter(None, again.masks)]):
-            step()  # as others may have to run to know what they return
-        mine |= zip([*call.outputs, *call.masks], [*again.outputs, *again.masks], strict=True)
-    read = [mine[value] for value in plan.read]
-    return Program(needed_steps(bound, read), [value.array for value in inputs], [value.array for value in read])
+    with np.errstate(all="ignore"):
+        for call in plan.constant_calls:
+            inputs_of, options, mask = (filled(new.__getitem__, one) for one in (call.inputs, call.options, call.mask))
+            bound.append(bound_call(Call(call.operation, call.name, inputs_of, options, mask)))
+            its = bound[-1][0]
+            new |= zip([*call.outputs, *call.masks], [*its.outputs, *its.masks], strict=True)
+    read = [new[value] for value in plan.read]
+    arrays = ([value.array for value in values] for values in (inputs, read))
+    return new, Program(needed_steps(bound, read), *arrays)
 
 
 def go_on_from(stream: Stream, other: Stream, rows: Array) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -159,13 +159,10 @@ class Plan:
         outputs, _ = call.run(newest, "run", None)
         return outputs, call.run_masks(newest, len(outputs))
 
-    def constants(self, rows: Any = slice(None)) -> Constants:
-        """What the constant calls returned, of these rows; every operation computes each row by itself."""
+    def constants(self, read: Callable[[Value], Array]) -> Constants:
+        """What the constant calls returned, for another plan; `read` gives the numbers of a value."""
         return [
-            (
-                [value.array[rows] for value in call.outputs],
-                [None if mask is None else mask.array[rows] for mask in call.masks],
-            )
+            ([read(value) for value in call.outputs], [None if mask is None else read(mask) for mask in call.masks])
             for call in self.constant_calls
         ]
 
@@ -196,22 +193,27 @@ def needed_steps(calls: list[BoundCall], outputs: Sequence[Value]) -> list[Bound
 
 
 def bound_call(call: Call) -> BoundCall:
-    """Finds the arrays that a call writes to, and what writes its outputs and its masks: see `layers.bound`."""
+    """Finds the arrays that a call writes to, and what writes its outputs and its masks: see `layers.bound`.
+
+    Those of a constant call hold the right numbers already.
+    """
+    constant = all(value.constant for value in call.values)
     operation, reads = call.operation, {id(value.array): value for value in call.values}
     inputs, options = filled(newest, call.inputs), filled(newest, call.options)
     known = type(operation).__module__.startswith("everystep.layers.")  # not a user's class that extends one of ours
     named = {operation.call_arguments[0]: inputs, **options} if isinstance(operation, Layer) else inputs
 
     def values(arrays: list[Any]) -> list[Any]:
-        return [None if array is None else reads.get(id(array)) or Value(array) for array in arrays]
+        return [None if array is None else reads.get(id(array)) or Value(array, constant) for array in arrays]
 
     bound = bound_step(operation, named, call.state) if known else None
     if bound is None:
         outputs, _ = call.run(newest, call.verb, call.own_state)  # of any numbers, to know what comes
-        call.outputs = [Value(np.array(array)) for array in outputs]
+        call.outputs = [Value(np.array(array), constant) for array in outputs]
         steps: list[Bound] = [partial(_run_again, call)]
     else:
         call.outputs, steps = values(flatten(bound.outputs)), bound.calls
+        _made_at_once(steps, constant)
     masks = call.run_masks(newest, len(call.outputs))
     call.masks = values(masks)
     if all(mask is None or id(mask) in reads for mask in masks):
@@ -219,8 +221,14 @@ def bound_call(call: Call) -> BoundCall:
     bound = bound_mask(operation, inputs, filled(newest, call.mask)) if known else None
     if bound is None:
         return call, steps, [partial(_mask_again, call)]
-    call.masks = [Value(bound.outputs)]
+    call.masks = [Value(bound.outputs, constant)]
+    _made_at_once(bound.calls, constant)
     return call, steps, bound.calls
+
+
+def _made_at_once(steps: list[Bound], wanted: bool) -> None:
+    for step in steps if wanted else []:
+        step()
 
 
 def _in_time(call: Call, steps: list[Bound], in_time: list[bool]) -> list[Bound]:
