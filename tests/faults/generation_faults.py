@@ -8,13 +8,14 @@ GENERATE = ("tests/models/test_models_generate.py",)
 SAMPLE = ("tests/models/test_models_generate_sample.py",)
 ROWS = ("tests/models/test_models_stream_rows.py",)
 ATTENTION = ("tests/layers/test_layers_bound_attention.py",)
+RUNS = ("tests/layers/test_layers_bound_runs.py",)
 FOLDER = "src/everystep/models/generation"
 
 GENERATION_FAULTS = [
     Fault(
         "generation: a beam's states stay where they were",
         f"{FOLDER}/beam.py",
-        "decoder.stream.reorder(rows.reshape(-1))",
+        "decoder.stream._reorder(rows.reshape(-1))",
         "pass",
         GENERATE,
     ),
@@ -35,8 +36,8 @@ GENERATION_FAULTS = [
     Fault(
         "generation: of equal hypotheses the last",
         f"{FOLDER}/beam.py",
-        "places[:, k] = place = x.argmax(axis=1)",
-        "places[:, k] = place = m - 1 - x[:, ::-1].argmax(axis=1)",
+        '(-x).argsort(axis=1, kind="stable")[:, :count]',
+        'm - 1 - (-x[:, ::-1]).argsort(axis=1, kind="stable")[:, :count]',
         GENERATE,
     ),
     Fault(
@@ -122,6 +123,13 @@ GENERATION_FAULTS = [
         "                    continue",
         "                    pass",
         GENERATE,
+    ),
+    Fault(
+        "bound runs: what is masked holds what was carried",
+        "src/everystep/layers/together.py",
+        "partial(np.copyto, h, found.h, where=found.seen[..., None])",
+        "partial(np.copyto, h, found.h)",
+        RUNS,
     ),
     Fault(
         "streams: masks of static inputs stay as they were",

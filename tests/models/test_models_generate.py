@@ -429,3 +429,19 @@ def test_threads_may_generate_at_once() -> None:
     for row, tokens in found.items():
         np.testing.assert_array_equal(tokens[0], expected[row, : tokens.shape[1]])
     assert len(found) == 8
+
+
+@pytest.mark.parametrize("count", [1, 4, 20])
+def test_the_largest_are_the_same_whichever_way_they_are_found(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By sorting or one after the other; of equals the first."""
+    x = np.random.default_rng(2).integers(0, 6, (3, 12)).astype(float)
+    found = []
+    for name, size in (("SMALL", 0), ("SMALL", 100), ("FEW", 100)):
+        monkeypatch.setattr(beam, "SMALL", 0)
+        monkeypatch.setattr(beam, name, size)
+        found.append(beam.largest(x.copy(), count))
+    for places, numbers in found:
+        kept = min(count, 12)
+        np.testing.assert_array_equal(places[:, :kept], np.argsort(-x, axis=1, kind="stable")[:, :kept])
+        np.testing.assert_array_equal(numbers[:, :kept], -np.sort(-x, axis=1)[:, :kept])
+        assert (numbers[:, kept:] == -np.inf).all()

@@ -64,9 +64,9 @@ def activate(name: str, x: Array) -> Array:
         return x
     if name == "sparsemax":
         return _sparsemax(x)
-    shifted = x - x.max(axis=-1, keepdims=True)
+    shifted = x - np.maximum.reduce(x, axis=-1, keepdims=True)
     exponentials = engine.activate("exponential", shifted)
-    total = exponentials.sum(axis=-1, keepdims=True)
+    total = np.add.reduce(exponentials, axis=-1, keepdims=True)
     found: Array = shifted - np.log(total) if name == "log_softmax" else exponentials / total
     return found
 

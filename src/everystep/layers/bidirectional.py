@@ -15,7 +15,7 @@ from everystep.layers.masks import flip
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Shape
-from everystep.layers.together import Found, run_together
+from everystep.layers.together import Calls, Found, run_together
 
 MERGE_MODES = ("sum", "mul", "ave", "concat", None)
 WAYS = ("forward", "backward")
@@ -138,16 +138,20 @@ class Bidirectional(Composite):
         resets: Array | None = None,
     ) -> tuple[Any, State]:
         """Whole sequences (B,T,I). Both layers start from `state`: the backward one at the last step."""
+        forward, backward = run_together(*self.calls(inputs, state, initial_state, mask, resets))
+        state = tuple(each.grouped(found.states) for each, found in zip(self.inner, (forward, backward), strict=True))
+        return self.outputs_of(forward, backward), state
+
+    def calls(
+        self, inputs: Any, state: State, initial_state: Any, mask: Array | None, resets: Array | None
+    ) -> list[Calls]:
+        """The calls of the engine that make a run, of both layers."""
         states = [None, None] if state is None else parts_of_state(self.name, state, 2, "(of forward, of backward)")
         given = (None, None) if initial_state is None else self._split(initial_state)
-        forward, backward = run_together(
-            *(
-                each.calls(inputs, start, initial, mask, resets)
-                for each, start, initial in zip(self.inner, states, given, strict=True)
-            )
-        )
-        state = tuple(each.grouped(found.states) for each, found in zip(self.inner, (forward, backward), strict=True))
-        return self._outputs(forward, backward), state
+        return [
+            each.calls(inputs, start, initial, mask, resets)
+            for each, start, initial in zip(self.inner, states, given, strict=True)
+        ]
 
     def step_obstacle(self) -> str | None:
         return "its backward direction begins with the last step"
@@ -157,7 +161,8 @@ class Bidirectional(Composite):
         self.check_step()
         raise AssertionError
 
-    def _outputs(self, forward: Found, backward: Found) -> Any:
+    def outputs_of(self, forward: Found, backward: Found) -> Any:
+        """What a run returns, in order."""
         h_back = backward.h[:, ::-1] if self.return_sequences else backward.h
         states = [
             state

@@ -16,6 +16,8 @@ from everystep.engine import Array, Bound, PackedMatrix, Program
 from everystep.layers.activation import Activation
 from everystep.layers.activations import ALONG_LAST_AXIS
 from everystep.layers.attention import MASKED, OneHead
+from everystep.layers.bidirectional import Bidirectional
+from everystep.layers.bound_run import bound_both_ways, bound_run, is_flags
 from everystep.layers.concatenate import Concatenate
 from everystep.layers.conv1d import Conv1D
 from everystep.layers.dense import Dense
@@ -28,7 +30,7 @@ from everystep.layers.operations.elementwise import quiet
 from everystep.layers.operations.kind import result_dtype
 from everystep.layers.recurrent import Recurrent
 from everystep.layers.structure import flatten
-from everystep.layers.together import Found, bound_together
+from everystep.layers.together import Found
 
 __all__ = ["Bound", "BoundStep", "Program", "bound_mask", "bound_step"]
 
@@ -67,10 +69,10 @@ def bound_mask(layer: Operation, inputs: Any, mask: Any) -> BoundStep | None:
 @bound_step.register
 def _(layer: Recurrent, call: dict[str, Any], state: Any) -> BoundStep | None:
     if not state:
-        return _bound_run(layer, call)
+        return _bound_run(bound_run(layer, call))
     x_t, mask, resets = call["sequences"], call.get("mask"), call.get("resets")
     B = x_t.shape[0]
-    if any(flags is not None and not _is_flags(flags, B) for flags in (mask, resets)) or not x_t.flags.c_contiguous:
+    if any(flags is not None and not is_flags(flags, B) for flags in (mask, resets)) or not x_t.flags.c_contiguous:
         return None
     given, cells = iter(flatten(call.get("initial_state"))), layer.cells
     calls, found = [], Found(x_t, [], [], [])
@@ -97,21 +99,13 @@ def _(layer: Recurrent, call: dict[str, Any], state: Any) -> BoundStep | None:
     return BoundStep(layer.outputs_of(found), calls)
 
 
-def _bound_run(layer: Recurrent, call: dict[str, Any]) -> BoundStep | None:
-    x, mask, given = call["sequences"], call.get("mask"), flatten(call.get("initial_state"))
-    flags = [one for one in (mask, call.get("resets")) if one is not None]
-    read = [x, *(state for state in given if state is not None)]
-    if not all(_is_flags(one, *x.shape[:2]) for one in flags) or not all(one.flags.c_contiguous for one in read):
-        return None
-    if (mask is not None and layer.zero_output_for_mask) or (flags and layer.go_backwards and layer.stacked):
-        return None
-    (found,), calls = bound_together(layer.calls(x, None, call.get("initial_state"), mask, call.get("resets")))
-    return BoundStep(layer.outputs_of(found), calls)
+@bound_step.register
+def _(layer: Bidirectional, call: dict[str, Any], state: Any) -> BoundStep | None:
+    return _bound_run(bound_both_ways(layer, call))
 
 
-def _is_flags(flags: Any, *shape: int) -> bool:
-    """Whether mask or resets are as the engine reads them."""
-    return isinstance(flags, np.ndarray) and flags.shape == shape and flags.dtype == bool and flags.flags.c_contiguous
+def _bound_run(found: tuple[Any, list[Bound]] | None) -> BoundStep | None:
+    return None if found is None else BoundStep(*found)
 
 
 # ---- Layers that carry nothing, or a few steps ----
@@ -200,11 +194,12 @@ def _(layer: Embedding, call: dict[str, Any], state: Any) -> BoundStep | None:
         return None
     y = np.empty((*ids.shape, layer.output_dim), layer.dtype)
     wide = np.empty(ids.shape, np.intp)
+    unsigned = wide.reshape(-1).view(np.uintp)  # as which what is below 0 is large
 
     def look_up() -> None:
-        if ids.min() < 0 or ids.max() >= layer.input_dim:
-            layer.apply(ids)  # which says what is wrong
         np.copyto(wide, ids, casting="unsafe")
+        if np.maximum.reduce(unsigned) >= layer.input_dim:
+            layer.apply(ids)  # which says what is wrong
         rows.take(wide, axis=0, out=y, mode="clip")  # with "raise" it would write to an array of its own first
 
     return BoundStep(y, [look_up])

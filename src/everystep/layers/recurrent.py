@@ -20,7 +20,7 @@ from everystep.layers.masks import flip
 from everystep.layers.operation import Config
 from everystep.layers.structure import flatten
 from everystep.layers.tensor import Shape
-from everystep.layers.together import Calls, Found, run_together
+from everystep.layers.together import Calls, Found, run_together, zero_where_masked
 
 SEQUENCE_OPTIONS = (
     "return_sequences", "return_state", "go_backwards", "stateful", "unroll", "zero_output_for_mask",
@@ -124,7 +124,7 @@ class Recurrent(Layer):
             found = found.above(one)
         if self.zero_output_for_mask and mask is not None and T:
             seen = mask[:, ::-1] if self.go_backwards and len(self.cells) == 1 else mask
-            found = found._replace(h=_zero_where_masked(found.h, seen if self.return_sequences else seen[:, -1]))
+            found = found._replace(seen=seen if self.return_sequences else seen[:, -1])
         return found
 
     def step(  # type: ignore[override]
@@ -157,7 +157,7 @@ class Recurrent(Layer):
             c = new[1] if self.return_cell_sequences and len(new) > 1 else None
             found = found.above(engine.Outputs(new[0], new, c, gates))
         if self.zero_output_for_mask and mask is not None:
-            found = found._replace(h=_zero_where_masked(found.h, mask))
+            found = found._replace(h=zero_where_masked(found.h, mask))
         return self.outputs_of(found), self.grouped(found.states)
 
     def step_obstacle(self) -> str | None:
@@ -312,7 +312,3 @@ class Recurrent(Layer):
 
     def beyond_keras(self) -> bool:
         return any(getattr(self, name) for name in ADDITIONS)
-
-
-def _zero_where_masked(h: Array, seen: Array) -> Array:
-    return np.where(seen[..., None], h, np.zeros((), h.dtype))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from everystep import engine
 from everystep.engine import Array
@@ -18,12 +21,14 @@ class Found(NamedTuple):
         states: the last states of each cell.
         cells: c at every step, of each cell that has one, if asked for.
         gates: of each cell, if asked for.
+        seen: (B,T), or (B) of the last h; where it does not hold h is to be 0. None: nowhere.
     """
 
     h: Array
     states: list[tuple[Array, ...]]
     cells: list[Array]
     gates: list[Array]
+    seen: Array | None = None
 
     def above(self, one: Any) -> Found:
         """This, with what the next cell on top of these made of h: engine's `Outputs`, or the like of a step."""
@@ -40,7 +45,12 @@ def run_together(*runs: Calls) -> list[Found]:
     watcher = WATCHER.get()
     if watcher is not None:
         runs = tuple(watcher.runs(runs))
-    return _sent(runs, lambda asked: engine.run_together(asked) if len(asked) > 1 else [engine.run(**asked[0])])
+    found = _sent(runs, lambda asked: engine.run_together(asked) if len(asked) > 1 else [engine.run(**asked[0])])
+    return [one if one.seen is None else one._replace(h=zero_where_masked(one.h, one.seen), seen=None) for one in found]
+
+
+def zero_where_masked(h: Array, seen: Array) -> Array:
+    return np.where(seen[..., None], h, np.zeros((), h.dtype))
 
 
 def bound_together(*runs: Calls) -> tuple[list[Found], list[engine.Bound]]:
@@ -52,7 +62,13 @@ def bound_together(*runs: Calls) -> tuple[list[Found], list[engine.Bound]]:
         calls.append(call)
         return outputs
 
-    return _sent(runs, bind), calls
+    all_found = _sent(runs, bind)
+    for k, found in enumerate(all_found):
+        if found.seen is not None:
+            h = np.empty_like(found.h)
+            calls += [partial(h.fill, 0), partial(np.copyto, h, found.h, where=found.seen[..., None])]
+            all_found[k] = found._replace(h=h, seen=None)
+    return all_found, calls
 
 
 def _sent(runs: Sequence[Calls], make: Callable[[list[dict[str, Any]]], list[engine.Outputs]]) -> list[Found]:

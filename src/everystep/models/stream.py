@@ -235,7 +235,12 @@ class Stream:
         index = self._rows(rows)
         if index.dtype == bool or len(index) != self.batch_size:
             raise ShapeError(f"reorder takes a row number for each of the {self.batch_size} rows; got {rows!r}")
-        changed = np.flatnonzero(index != np.arange(self.batch_size))
+        self._reorder(index)
+
+    def _reorder(self, index: Array) -> None:
+        (changed,) = (index != np.arange(self.batch_size)).nonzero()
+        if not len(changed):
+            return
         came_from = index[changed]
         if (self._sources[changed] != self._sources[came_from]).any():  # what is constant is another too
             self.__dict__.update(self.fork(index).__dict__)

@@ -14,7 +14,7 @@ from everystep.layers.tensor import Array
 from everystep.models.generation.decoder import Decoder
 from everystep.models.generation.options import Options
 
-FEW = 16  # of so many numbers, looking for the largest again and again is faster than sorting all
+FEW, SMALL = 16, 256  # to look for so many again and again is faster than to sort all, unless all are no more than that
 
 
 class Beams:
@@ -106,7 +106,7 @@ def beam_search(decoder: Decoder, options: Options) -> tuple[Array, Array]:
             beams.leave(going)
             rows, tokens = rows[going], tokens[going]
         if rows.size == decoder.rows:
-            decoder.stream.reorder(rows.reshape(-1))
+            decoder.stream._reorder(rows.reshape(-1))
         else:
             decoder = decoder.fork(rows.reshape(-1))
         decoder.step(tokens.reshape(-1))
@@ -118,10 +118,12 @@ def largest(x: Array, count: int) -> tuple[Array, Array]:
     Where count is more than m, the rest is place 0 with -inf. x is written over.
     """
     n, m = x.shape
-    if count > FEW:
-        places = np.argsort(-x, axis=1, kind="stable")[:, :count]
-        numbers = np.take_along_axis(x, places, 1)
-        rest = ((0, 0), (0, count - numbers.shape[1]))
+    if count > FEW or x.size <= SMALL:
+        places = (-x).argsort(axis=1, kind="stable")[:, :count]
+        numbers = x[np.arange(n)[:, None], places]
+        if count <= m:
+            return places, numbers
+        rest = ((0, 0), (0, count - m))
         return np.pad(places, rest), np.pad(numbers, rest, constant_values=-np.inf)
     places, numbers, rows = np.zeros((n, count), np.intp), np.full((n, count), -np.inf), np.arange(n)
     for k in range(min(count, m)):

@@ -43,10 +43,10 @@ def prompts_of(start: Any, feedback: Feedback, rows: int | None) -> list[Array]:
 
 def read_prompts(decoder: Decoder, prompts: list[Array]) -> None:
     """Reads a prompt in each row; those of one length at once."""
-    lengths = np.array([len(prompt) for prompt in prompts])
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        tokens = np.stack([prompts[row] for row in rows])
+    lengths = [len(prompt) for prompt in prompts]
+    for length in sorted(set(lengths)):
+        rows = np.array([row for row, its in enumerate(lengths) if its == length])
+        tokens = np.array([prompts[row] for row in rows])
         its = decoder if len(rows) == len(prompts) else decoder.fork(rows)
         if length == 1:
             its.step(tokens[:, 0])
