@@ -1,4 +1,4 @@
-"""Runs bound to whole sequences give what the layer's own run returns, to the bit, whatever is in the arrays by then."""
+"""Runs bound to whole sequences give what the layer's own run returns, to the bit, whatever is in the arrays then."""
 
 from __future__ import annotations
 

@@ -183,8 +183,10 @@ def _(layer: Identity, call: dict[str, Any], state: Any) -> BoundStep:
 
 @bound_step.register
 def _(layer: Concatenate, call: dict[str, Any], state: Any) -> BoundStep:
-    y = layer.apply(call["inputs"])
-    return BoundStep(y, [partial(np.concatenate, call["inputs"], axis=layer.axis_of(call["inputs"]), out=y)])
+    inputs, axis = call["inputs"], layer.axis_of(call["inputs"])
+    y = layer.apply(inputs)
+    parts = np.split(y, np.cumsum([x.shape[axis] for x in inputs])[:-1], axis)
+    return BoundStep(y, [partial(np.copyto, part, x) for part, x in zip(parts, inputs, strict=True)])
 
 
 @bound_step.register
@@ -225,17 +227,18 @@ def _(layer: OneHead, call: dict[str, Any], state: Any) -> BoundStep | None:
     scores, found = np.empty((B, 1, S), dtype), np.empty((B, 1, value.shape[2]), dtype)
     calls = layer.bound_scores(query[:, None], key, scores)
     if of_value is not None:
-        unseen = np.empty((B, 1, S), bool)
+        unseen, lower = np.empty((B, 1, S), bool), np.empty_like(scores)
         calls += [
             partial(np.logical_not, of_value[:, None], unseen),
-            partial(np.subtract, scores, np.asarray(MASKED, dtype), scores, where=unseen),
+            partial(np.subtract, scores, np.asarray(MASKED, dtype), lower),
+            partial(np.copyto, scores, lower, where=unseen),  # which is faster than to subtract there alone
         ]
     calls += [*_along_last_axis("softmax", scores, scores), partial(np.matmul, scores, value, found)]
     if of_query is not None:
         left_out = np.empty((B, 1), bool)
         calls += [
             partial(np.logical_not, of_query[:, None], left_out),
-            partial(np.copyto, found[:, 0], 0, where=left_out),
+            partial(np.copyto, found[:, 0], np.zeros((), dtype), where=left_out),
         ]
     outputs = (found[:, 0], scores[:, 0]) if call.get("return_attention_scores") else found[:, 0]
     return BoundStep(outputs, calls)
