@@ -80,12 +80,13 @@ class Beams:
 
     def found(self) -> Array:
         """The tokens of the best of each row, (B,L), and `end` after them."""
-        end, place = self.options.end, self._last.copy()
+        end, place, least = self.options.end, self._last.copy(), self.lengths.min()
         made = np.full((len(self.best), int(self.lengths.max())), 0 if end is None else end)
         for step in reversed(range(made.shape[1])):
             rows, parents, tokens = self._steps[step]
-            its = self.lengths[rows] > step
-            rows, parents, tokens = rows[its], parents[its], tokens[its]
+            if step >= least:
+                its = self.lengths[rows] > step
+                rows, parents, tokens = rows[its], parents[its], tokens[its]
             at = np.arange(len(rows)), place[rows]
             made[rows, step], place[rows] = tokens[at], parents[at]
         return made
@@ -99,10 +100,11 @@ def beam_search(decoder: Decoder, options: Options) -> tuple[Array, Array]:
         decoder.check_numbers()
         parents, tokens = beams.extend(decoder.log_probabilities().reshape(n, width, -1))
         going = beams.going()
-        if not going.any():
+        count = np.count_nonzero(going)
+        if not count:
             return beams.found(), beams.best
         rows = parents + width * np.arange(n)[:, None]
-        if 2 * np.count_nonzero(going) <= n:
+        if 2 * count <= n:
             beams.leave(going)
             rows, tokens = rows[going], tokens[going]
         if rows.size == decoder.rows:
