@@ -31,7 +31,9 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
         new, program = _static_part(plan, given)  # the first time, or of other shapes
         known = [new[value].array for value in plan.read]
         if held or any(mine.shape != its.shape for mine, its in zip(to, known, strict=True)):
-            stream = Stream(stream.model, stream.batch_size, static, plan.constants(lambda value: new[value].array))
+            stream = Stream(
+                stream.model, stream.batch_size, static, plan.constants(lambda value: new[value].array.copy())
+            )
             stream._static_program = program
             return stream
         stream._static_program = program
