@@ -27,7 +27,7 @@ from generators import (
 from topologies import Names, random_weights
 
 import everystep
-from everystep.models import Stream
+from everystep.models import Stream, stream_again
 from everystep.models.generation import beam, spares
 from everystep.models.generation.decoder import Decoder
 from everystep.models.generation.spares import Spares
@@ -445,3 +445,23 @@ def test_the_largest_are_the_same_whichever_way_they_are_found(count: int, monke
         np.testing.assert_array_equal(places[:, :kept], np.argsort(-x, axis=1, kind="stable")[:, :kept])
         np.testing.assert_array_equal(numbers[:, :kept], -np.sort(-x, axis=1)[:, :kept])
         assert (numbers[:, kept:] == -np.inf).all()
+
+
+@pytest.mark.parametrize("topology", [stacked, luong], ids=lambda topology: topology.__name__)
+def test_static_inputs_of_several_lengths_in_turns(topology: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is opened or bound again for a length that came before; and all is as of a model that began."""
+    model, opened = made(topology), list[int]()
+    static = static_of(model, B)
+    given = [static, static[:, :3], static[:, :2]]
+    for _ in range(2):
+        for some in given:
+            found = model.generate(some, START, max_length=5)
+            np.testing.assert_array_equal(found, copy.deepcopy(model).generate(some, START, max_length=5))
+    init, program = Stream.__init__, stream_again.Program
+    monkeypatch.setattr(Stream, "__init__", lambda self, *args: (opened.append(1), init(self, *args))[1])
+    monkeypatch.setattr(stream_again, "Program", lambda *args: (opened.append(1), program(*args))[1])
+    for some in given:
+        model.generate(some, START, max_length=5)
+    assert not opened
+    model.generate(static[:, :1], START, max_length=5)
+    assert opened

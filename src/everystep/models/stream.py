@@ -75,7 +75,7 @@ class Stream:
         )
         self._native_step = self._program.step
         self._fingerprint: bytes | None = None
-        self._static_program: Program | None = None  # of `begin_again`
+        self._static_programs: dict[tuple[Any, ...], Program] = {}  # of `begin_again`, by shapes of static inputs
         self._sources = np.arange(batch_size) if static else np.zeros(batch_size, np.intp)  # equal: constants are
 
     # ---- Steps ----

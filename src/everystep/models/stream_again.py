@@ -16,6 +16,8 @@ from everystep.models.stream import Stream
 from everystep.models.stream_call import Call, Value, filled
 from everystep.models.stream_plan import BoundCall, Plan, bound_call, needed_steps
 
+MOST = 16  # shapes of static inputs that a stream keeps programs of
+
 
 def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     """A stream of the model at its beginning, with these static inputs, of as many rows: this one, or a new one where
@@ -27,16 +29,19 @@ def begin_again(stream: Stream, static: dict[str, Any]) -> Stream:
     stream._check_weights()
     given, plan = stream._fitted_static(static), stream._plan
     to, held = [value.array for value in plan.read], any(call.held for call in plan.calls)
-    if given and to and (held or stream._static_program is None or not _computed(stream._static_program, given, to)):
-        new, program = _static_part(plan, given)  # the first time, or of other shapes
+    shapes, programs = tuple(array.shape for array in given.values()), stream._static_programs
+    if given and to and (held or shapes not in programs or not _computed(programs[shapes], given, to)):
+        new, program = _static_part(plan, given)  # of these shapes the first time
         known = [new[value].array for value in plan.read]
         if held or any(mine.shape != its.shape for mine, its in zip(to, known, strict=True)):
             stream = Stream(
                 stream.model, stream.batch_size, static, plan.constants(lambda value: new[value].array.copy())
             )
-            stream._static_program = program
+            stream._static_programs[shapes] = program
             return stream
-        stream._static_program = program
+        if len(programs) == MOST:
+            del programs[next(iter(programs))]
+        programs[shapes] = program
         for mine, its in zip(to, known, strict=True):
             np.copyto(mine, its)
     stream._static = given

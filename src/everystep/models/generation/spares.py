@@ -30,10 +30,12 @@ class Spares:
 
     def opened(self, rows: int, static: dict[str, Any]) -> Stream:
         """`model.stream(rows, static)`."""
-        spare = self._taken(rows)
+        spare = self._taken(rows, static)
         if spare is not None:
             try:
                 stream = begin_again(spare, static)
+                if stream is not spare:
+                    self._used.append(spare)  # as it may fit again
             except UnsupportedError:  # of other weights
                 spare = None
         if spare is None:
@@ -59,9 +61,16 @@ class Spares:
         self._used.append(stream)
         return stream
 
-    def _taken(self, rows: int) -> Stream | None:
-        """A stream of so many rows, which is this call's from now on; None: there is none."""
-        for one in self._kept[::-1]:
+    def _taken(self, rows: int, static: dict[str, Any] | None = None) -> Stream | None:
+        """A stream of so many rows, which is this call's from now on; None: there is none.
+
+        Args:
+            static: it is to begin with; one that had such of the same shapes is looked for first.
+        """
+        kept = self._kept[::-1]
+        if static is not None and len(kept) > 1:
+            kept.sort(key=lambda one: _shapes(one[1]._static) != _shapes(static))
+        for one in kept:
             name, stream = one
             if name == self.input and stream.batch_size == rows:
                 try:
@@ -70,3 +79,7 @@ class Spares:
                     continue
                 return stream
         return None
+
+
+def _shapes(static: dict[str, Array]) -> list[tuple[int, ...]]:
+    return [array.shape for array in static.values()]
