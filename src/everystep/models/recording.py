@@ -210,7 +210,7 @@ def record_steps(
             recorder = Recorder(all_sites, wanted)
             with watched(recorder):
                 if t == 0:
-                    stream._plan.recomputed(stream._static)  # what follows from the static inputs alone
+                    stream._plan.run_constant()  # what follows from the static inputs alone
                     _check_counted(all_sites, recorder.records)
                 parts = {name: array[some, t : t + chunk] for name, array in streamed.items()}
                 stream.run(parts if len(parts) > 1 else next(iter(parts.values())))

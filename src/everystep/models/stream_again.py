@@ -74,8 +74,7 @@ def _static_part(plan: Plan, static: dict[str, Array]) -> tuple[dict[Value | Non
             its = bound[-1][0]
             new |= zip([*call.outputs, *call.masks], [*its.outputs, *its.masks], strict=True)
     read = [new[value] for value in plan.read]
-    arrays = ([value.array for value in values] for values in (inputs, read))
-    return new, Program(needed_steps(bound, read), *arrays)
+    return new, Program(needed_steps(bound, read), [value.array for value in inputs], [value.array for value in read])
 
 
 def go_on_from(stream: Stream, other: Stream, rows: Array) -> bool:

@@ -159,6 +159,11 @@ class Plan:
         outputs, _ = call.run(newest, "run", None)
         return outputs, call.run_masks(newest, len(outputs))
 
+    def run_constant(self) -> None:
+        """Makes the constant calls once more, for who watches."""
+        for call in self.constant_calls:
+            call.run(newest, "run", None)
+
     def constants(self, read: Callable[[Value], Array]) -> Constants:
         """What the constant calls returned, for another plan; `read` gives the numbers of a value."""
         return [
