@@ -23,8 +23,10 @@ def doubles() -> Iterator[None]:
     keras.utils.clear_session()
     with float64():
         keras.config.set_floatx("float64")  # or else Keras's predict rounds its inputs to float32
+        keras.config.set_dtype_policy("float64")
         yield
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")  # which would stay as it was made when it was first asked for
 
 
 def trained(topology: Any) -> Any:
