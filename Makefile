@@ -163,4 +163,4 @@ $(PEERS): .venv-%/.packages: requirements/%.lock | .venv/bin/python
 	@touch $@
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options trace-bench start accuracy scaling fit-bench g2p lock clean
+.PHONY: help demo test test-engine parity faults fuzz backends lint format bench kernels bits-cost options trace-bench start accuracy scaling fit-bench g2p generate-bench lock clean

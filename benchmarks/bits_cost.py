@@ -102,9 +102,10 @@ or four sums of a number wherever a tile has fewer than eight accumulators. `mak
 
 {table}
 
-From eight accumulators on (an LSTM of 32 units in AVX-512, a SimpleRNN of 128, or more than a few rows) there is
-nothing to gain. Below that, at batch 1, a step waits for a chain of k multiply-adds. Sums split for one row, and
-not for many, would give that row other bits in a batch; split for all, they would take twice the registers everywhere.
+For LSTM and GRU there is nothing to gain from eight accumulators on (an LSTM of 32 units in AVX-512), nor with several
+rows. Below that, at batch 1, a step waits for a chain of k multiply-adds. A SimpleRNN does so up to 64 units, and
+its gradients further: dh of one row is then one sum for each of four vectors. Sums split for one row, and not for many,
+would give that row other bits in a batch; split for all, they would take twice the registers everywhere.
 """
 
 if __name__ == "__main__":

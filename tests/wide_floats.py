@@ -25,3 +25,19 @@ def float64() -> Iterator[None]:
         dtypes.BIT64_TO_BIT32_DTYPE.update(casts)
         if on_jax:
             jax.config.update("jax_enable_x64", False)
+
+
+@contextmanager
+def keras_in_float64() -> Iterator[None]:
+    """The same, and float64 is Keras's default: else its predict rounds its inputs to float32.
+
+    The policy is put back too: Keras makes it of floatx when it is first asked for, and then it stays.
+    """
+    with float64():
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        try:
+            yield
+        finally:
+            keras.config.set_floatx("float32")
+            keras.config.set_dtype_policy("float32")

@@ -94,7 +94,7 @@ def train(
     words, and the history. A process may be killed at any moment: an epoch is in the
     history only once its file is whole.
 
-    until: the number of epochs to stop after, for now; the recipe's if None.
+    until: how many epochs there are when it stops, to be gone on from; the recipe's if None.
 
     Raises:
         SystemExit: what is in the folder was trained by another recipe.

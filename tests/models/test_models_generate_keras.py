@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from generators import GENERATORS, H, V, language, one_hot, static_of
 from topologies import Names, random_weights
-from wide_floats import float64
+from wide_floats import keras_in_float64
 
 import everystep
 
@@ -21,12 +21,8 @@ B, START, END, LENGTH = 3, 1, 2, 7
 @pytest.fixture(autouse=True)
 def doubles() -> Iterator[None]:
     keras.utils.clear_session()
-    with float64():
-        keras.config.set_floatx("float64")  # or else Keras's predict rounds its inputs to float32
-        keras.config.set_dtype_policy("float64")
+    with keras_in_float64():
         yield
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")  # which would stay as it was made when it was first asked for
 
 
 def trained(topology: Any) -> Any:

@@ -6,17 +6,12 @@ from collections.abc import Iterator
 
 import everystep.keras  # noqa: F401
 
-import keras  # isort: skip
 import pytest  # isort: skip
-from wide_floats import float64  # isort: skip
+from wide_floats import keras_in_float64  # isort: skip
 
 
 @pytest.fixture
 def wide() -> Iterator[None]:
     """float64 in all of Keras; its predict rounds its inputs to floatx."""
-    with float64():
-        keras.config.set_floatx("float64")
-        keras.config.set_dtype_policy("float64")
+    with keras_in_float64():
         yield
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tolerances import assert_close64
 from topologies import TOPOLOGIES, H, I, Names, T, data, fed, random_weights
-from wide_floats import float64
+from wide_floats import float64, keras_in_float64
 
 import everystep
 from everystep import Input, Model
@@ -25,12 +25,8 @@ def same_start() -> Iterator[None]:
     """Both libraries number layers from the start; Keras hands float64 on."""
     keras.utils.clear_session()
     naming._taken.clear()
-    with float64():
-        keras.config.set_floatx("float64")  # or else Keras's predict rounds its inputs to float32
-        keras.config.set_dtype_policy("float64")
+    with keras_in_float64():
         yield
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
 
 
 def returned(layer: Any, trace: Trace, path: str, number: str) -> list[np.ndarray]:
